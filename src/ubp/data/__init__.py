@@ -1,0 +1,1 @@
+"""Studies: recordings, the trials in them and the images that were shown."""

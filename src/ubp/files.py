@@ -1,0 +1,163 @@
+"""Files and folders that are either complete or absent."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ubp.errors import InputError, UbpError
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or unwritable disk into one sentence that names `path`.
+
+    Raises
+    ------
+    UbpError
+        When the disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UbpError(
+                f"The disk is full while writing {path}; free some space and run the same command again, "
+                "finished work is kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UbpError(f"{path} cannot be written ({error.strerror}); choose a folder you may write to.") from error
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file that appears under its own name only when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        Final name; its folder is created.
+    mode : str
+        `"wb"` or `"w"` (UTF-8).
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically."""
+    with atomic_file(path, "w") as handle:
+        handle.write(text)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON to `path` atomically."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What the file is, for the message of the error.
+
+    Raises
+    ------
+    InputError
+        When the file is absent, not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; expected {what} there.") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as {what} ({error}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; expected {what}, a JSON object.")
+    return content
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears under its own name only when the block ends well.
+
+    Raises
+    ------
+    InputError
+        When `path` exists already and holds something.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; choose another name or remove it first.")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        try:
+            yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                path.rmdir()
+            partial.replace(path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """Path of `relative` below `folder`.
+
+    Raises
+    ------
+    InputError
+        When the path is absolute or leaves the folder, symbolic links followed.
+    """
+    path = folder / relative
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"The path {relative!r} leaves {folder}; expected a path below that folder.")
+    return path
+
+
+def digest(*parts: bytes | str) -> str:
+    """Hex SHA-256 of the parts, each preceded by its length so that no two lists of parts collide."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "little"))
+        total.update(data)
+    return total.hexdigest()

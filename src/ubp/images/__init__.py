@@ -1,0 +1,1 @@
+"""Images: loading, blurring, encoding, and storing what the encoders give."""
