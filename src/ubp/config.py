@@ -1,0 +1,170 @@
+"""Settings: the blur presets of the method and the options of training. Frozen; unknown keys fail."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ubp.errors import InputError
+from ubp.images.blur import Blur
+
+SETTINGS = ("intra-subject", "inter-subject")
+PRECISIONS = ("fp32", "bf16")
+Settings = TypeVar("Settings")
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """Error for a name that is not in a table; it lists the table and the nearest name."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return InputError(f"The {what} {name!r} is unknown; expected one of {', '.join(names)}{hint}")
+
+
+def from_mapping(kind: type[Settings], content: Mapping[str, Any], where: str) -> Settings:
+    """Make a settings dataclass from a mapping; a missing or unknown key is an error that names it."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in content:
+        if key not in fields:
+            raise unknown(f"key in {where}", key, fields)
+    try:
+        return kind(**content)
+    except TypeError as error:
+        raise InputError(f"{where} cannot be read as {kind.__name__}: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the images are blurred with, and whether the blur adapts to each pair.
+
+    Parameters
+    ----------
+    name : str
+    ladder : tuple of Blur
+        One level (fixed blur) or three (less, base, more) with increasing blur.
+    compare : {"smoothed", "raw"}
+        See :class:`ubp.prior.BlurPrior`.
+    confidence, weight : float
+        See :class:`ubp.prior.BlurPrior`.
+    """
+
+    name: str
+    ladder: tuple[Blur, ...]
+    compare: str = "smoothed"
+    confidence: float = 0.95
+    weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        if len(self.ladder) not in (1, 3):
+            raise InputError(f"The ladder of preset {self.name!r} has {len(self.ladder)} levels; expected 1 or 3.")
+
+    @property
+    def base(self) -> Blur:
+        """The middle level; the gallery is blurred with it too."""
+        return self.ladder[len(self.ladder) // 2]
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the level adapts to each pair."""
+        return len(self.ladder) == 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], where: str = "preset") -> "Preset":
+        """Read what :meth:`to_dict` gave."""
+        ladder = tuple(from_mapping(Blur, level, f"{where} ladder") for level in content.get("ladder", ()))
+        return from_mapping(cls, {**content, "ladder": ladder}, where)
+
+
+def preset(name: str, width: int = 51, step: int = 6) -> Preset:
+    """A preset of the method by name.
+
+    Parameters
+    ----------
+    name : str
+        `vanilla`: crisp images. `blur`: fixed foveated blur of `width`. `ubp`: blur of `width`, `step` less for
+        pairs that fit very well and `step` more for pairs that fit badly. `official`: the released program's
+        behaviour, with its kernels (45, 45, 51 for 51 and 6), its half-strength fovea and its comparison of raw
+        similarities.
+    width, step : int
+        Kernel width in pixels of the encoder's input (odd) and its change (even).
+
+    Raises
+    ------
+    InputError
+        When the name is unknown or the widths make no ladder.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    try:
+        return PRESETS[name](width, step)
+    except ValueError as error:
+        raise InputError(f"Preset {name!r} with width {width} and step {step} makes no ladder: {error}") from error
+
+
+def _official(width: int, step: int) -> Preset:
+    low, base = (Blur(w, strength=0.5) for w in (width - step, width))
+    return Preset("official", (low, low, base), compare="raw")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of training; the defaults are the published ones for THINGS-EEG2, intra-subject.
+
+    Parameters
+    ----------
+    brain_encoder : str
+        A name in `ubp.brain.BRAIN_ENCODERS`.
+    epochs, batch_size : int
+    learning_rate, weight_decay : float
+        Of AdamW. Published: 1e-4 intra-subject, 1e-5 inter-subject.
+    precision : {"fp32", "bf16"}
+        `bf16` computes matrix products in bfloat16 and keeps weights in float32.
+    standardise : bool
+        Scale each channel to mean 0 and standard deviation 1, with figures of the training trials.
+    validation_concepts : int
+        Training concepts held out to choose the epoch; 0 for none, then the last epoch is kept.
+    patience : int
+        Stop when validation has not improved for so many epochs; 0 to train all epochs and keep the best.
+    shuffle_pairs : bool
+        Control: break the pairing of trials and images; accuracy must be at chance.
+    seed : int
+    """
+
+    brain_encoder: str = "eegproject"
+    epochs: int = 50
+    batch_size: int = 1024
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    precision: str = "fp32"
+    standardise: bool = True
+    validation_concepts: int = 0
+    patience: int = 0
+    shuffle_pairs: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        for name, low in (("epochs", 1), ("batch_size", 2), ("validation_concepts", 0), ("patience", 0), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
+        if not self.learning_rate > 0 or self.weight_decay < 0:
+            raise InputError(
+                f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}; "
+                "expected a learning rate above 0 and a weight decay of at least 0."
+            )
+        if self.patience and not self.validation_concepts:
+            raise InputError("patience needs validation concepts; give --validation-concepts as well.")
+
+
+PRESETS = {
+    "vanilla": lambda width, step: Preset("vanilla", (Blur(1),)),
+    "blur": lambda width, step: Preset("blur", (Blur(width),)),
+    "ubp": lambda width, step: Preset("ubp", (Blur(width - step), Blur(width), Blur(width + step))),
+    "official": _official,
+}

@@ -1,0 +1,74 @@
+"""Intervals by bootstrap, over images, seeds and subjects."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ubp.errors import InputError
+
+Scores = Sequence[NDArray[np.floating]]
+
+
+def grand_mean(scores: Scores) -> float:
+    """Mean over subjects of the mean over seeds and queries.
+
+    Parameters
+    ----------
+    scores : sequence of arrays of shape (n_seeds, n_queries)
+        One array a subject, e.g. whether each query was a hit.
+    """
+    return float(np.mean([np.mean(subject) for subject in scores]))
+
+
+def bootstrap_interval(
+    scores: Scores, confidence: float = 0.95, n_resamples: int = 10_000, seed: int = 0, over_subjects: bool = True
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of :func:`grand_mean`.
+
+    Subjects (when several, and asked for), then within each subject its seeds and its queries are drawn with
+    replacement; drawing is by multinomial weights, ``mean = w_s^T A w_q``. For a paired comparison give the
+    differences of two methods on the same seeds and queries.
+
+    Parameters
+    ----------
+    scores : sequence of arrays of shape (n_seeds, n_queries)
+    confidence : float
+    n_resamples : int
+    seed : int
+    over_subjects : bool
+        False keeps the subjects as they are: the interval then speaks of these subjects only.
+
+    Returns
+    -------
+    low, high : float
+        Source: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; Saravanan et al.,
+        "Application of the hierarchical bootstrap to multi-level data in neuroscience", 2020.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to resample.
+    """
+    if not scores or any(subject.ndim != 2 or subject.size == 0 for subject in scores):
+        raise InputError("The bootstrap needs one array of shape (n_seeds, n_queries) for each subject, none empty.")
+    random = np.random.default_rng(seed)
+    means = np.stack([_resampled_means(np.asarray(s, float), n_resamples, random) for s in scores], axis=1)
+    if over_subjects and len(scores) > 1:
+        weights = random.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), n_resamples) / len(scores)
+    else:
+        weights = np.full((n_resamples, len(scores)), 1 / len(scores))
+    low, high = np.quantile((means * weights).sum(axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def _resampled_means(values: NDArray[np.float64], n_resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
+    n_seeds, n_queries = values.shape
+    means = np.empty(n_resamples)
+    block = max(1, 4_000_000 // n_queries)
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        seeds = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size) / n_seeds
+        queries = random.multinomial(n_queries, np.full(n_queries, 1 / n_queries), size) / n_queries
+        means[start : start + size] = np.einsum("bq,bq->b", seeds @ values, queries)
+    return means
