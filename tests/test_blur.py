@@ -21,6 +21,15 @@ SIZES = [(224, 224), (96, 96), (112, 112), (96, 160), (225, 101), (20, 33), (7, 
 WIDTHS = range(1, 112, 2)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for each other make these small products several times slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def noise(height: int, width: int, n: int = 1, seed: int = 0) -> np.ndarray:
     """uint8 images (n, height, width, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
