@@ -1,0 +1,241 @@
+"""FeatureStore: a unit vector for every image at every blur level, made once and found by content."""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+from ubp.errors import InputError, UbpError
+from ubp.files import disk_errors, inside, write_json
+from ubp.images.blur import Blur
+from ubp.images.encode import clear_work, encode_levels, has_idle_work
+from ubp.images.encoders import ImageEncoder
+from ubp.images.manifest import MANIFEST, hash_images, make_manifest, read_manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Vectors of images at blur levels, in one folder: ``manifest.json`` and ``<level name>.npy`` per level.
+
+    Each level file is float32 of shape (n_images, dim), rows in the order of `images`, every row of length 1.
+    Make one with `build` or `open`.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<root>/<key>``.
+    key : str
+        Digest of the images' names and bytes, the encoder's fingerprint and the code version of the transform. Levels
+        are added to a store under their names, which hold every parameter of the blur.
+    images : tuple of str
+        Sorted, relative to the image folder.
+    dim : int
+        Length of a vector.
+    encoder_name : str
+        For people.
+    computed : tuple of str
+        Names of the levels that this `build` had to compute; empty when there was nothing to do.
+    """
+
+    folder: Path
+    key: str
+    images: tuple[str, ...]
+    dim: int
+    encoder_name: str
+    computed: tuple[str, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        image_folder: Path,
+        images: Sequence[str],
+        encoder: ImageEncoder,
+        ladder: Sequence[Blur],
+        root: Path | None = None,
+        batch_size: int = 32,
+        quiet: bool = False,
+        checkpoint_seconds: float = 1.0,
+    ) -> "FeatureStore":
+        """Find the store of these images and this encoder, and compute the levels it lacks.
+
+        Each image is read and decoded once for all missing levels. A run that is stopped, in whatever way, keeps what
+        it finished, and the same call continues there; on the cpu its files are the same bytes as without the stop.
+        Two processes that need the same store do the work once: the second waits.
+
+        Parameters
+        ----------
+        image_folder : Path
+            What `images` are relative to.
+        images : sequence of str
+            Order and duplicates do not matter.
+        encoder : ImageEncoder
+            See `ubp.images.encoders.image_encoder`.
+        ladder : sequence of Blur
+            The levels; widths are in pixels of the encoder's size.
+        root : Path, optional
+            Folder of all stores; default ``$UBP_CACHE``, or the user's cache folder of this platform.
+        batch_size : int
+            Images per block; a block is decoded while the one before is encoded.
+        quiet : bool
+            No progress bar. Without a terminal there is none anyway.
+        checkpoint_seconds : float
+            How much work a stop may cost at most, beside the block in hand.
+
+        Raises
+        ------
+        InputError
+            When an image cannot be used or leaves the folder, the ladder or the images are empty, an image has no
+            finite vector other than zero, or the store on disk is damaged.
+        UbpError
+            When the disk is full or cannot be written.
+        """
+        if not images or not ladder or batch_size < 1:
+            raise InputError(
+                f"A feature store got {len(images)} images, {len(ladder)} levels and batch size {batch_size}; "
+                "expected at least one of each."
+            )
+        names = tuple(sorted(set(images)))
+        paths = [inside(Path(image_folder), name) for name in names]
+        hashes = hash_images(paths)
+        manifest = make_manifest(dict(zip(names, hashes, strict=True)), encoder)
+        folder = (default_root() if root is None else Path(root)) / manifest["key"]
+        wanted = {level.name: level for level in ladder}
+        computed: tuple[str, ...] = ()
+
+        def missing() -> dict[str, Blur]:
+            return {name: level for name, level in wanted.items() if not (folder / f"{name}.npy").exists()}
+
+        if missing() or not (folder / MANIFEST).exists() or has_idle_work(folder):
+            with disk_errors(folder), _alone(folder):
+                if (folder / MANIFEST).exists():
+                    cls.open(folder)
+                else:
+                    for leftover in folder.glob(f"{MANIFEST}.*"):
+                        leftover.unlink()
+                    write_json(folder / MANIFEST, manifest)
+                to_do = missing()
+                computed = tuple(to_do)
+                if to_do:
+                    sources = list(zip(names, paths, hashes, strict=True))
+                    encode_levels(folder, to_do, sources, encoder, batch_size, quiet, checkpoint_seconds)
+                clear_work(folder)
+        if not computed:
+            log.info("Nothing to do: %s has the levels %s.", folder, ", ".join(wanted))
+        return replace(cls.open(folder), computed=computed)
+
+    @classmethod
+    def open(cls, folder: Path) -> "FeatureStore":
+        """Open a store; its manifest and the shape and length of every level file are checked.
+
+        Raises
+        ------
+        InputError
+            When the folder is not a store, or something in it is damaged.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder / MANIFEST)
+        images = tuple(sorted(manifest["images"]))
+        store = cls(folder, manifest["key"], images, manifest["dim"], manifest["encoder"]["name"])
+        for name in store.levels:
+            store._rows(name)
+        return store
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels that are there, sorted."""
+        return tuple(sorted(file.stem for file in self.folder.glob("*.npy")))
+
+    def vectors(self, level: Blur, images: Sequence[str] | None = None) -> np.ndarray:
+        """Unit vectors of one level.
+
+        Parameters
+        ----------
+        level : Blur
+            One of the levels the store was built with.
+        images : sequence of str, optional
+            In any order, repeats allowed; by default all, in the order of `images`.
+
+        Returns
+        -------
+        ndarray of shape (n_images, dim), float32
+
+        Raises
+        ------
+        InputError
+            When the level or an image is not in the store, or a vector is damaged.
+        """
+        if level.name not in self.levels:
+            raise InputError(
+                f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "
+                "or build the store with that level in its ladder."
+            )
+        rows = self._rows(level.name)
+        if images is not None:
+            unknown = next((image for image in images if image not in self._row_of), None)
+            if unknown is not None:
+                raise InputError(
+                    f"{self.folder} has no image {unknown!r}; expected one of its {len(self.images)} images, "
+                    "build the store with the images of this study."
+                )
+            rows = rows[[self._row_of[image] for image in images]]
+        vectors = np.array(rows)
+        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3).all():
+            raise InputError(
+                f"{self.folder / level.name}.npy holds a vector that is not of length 1, so it is damaged; "
+                "delete the file and build the store again."
+            )
+        return vectors
+
+    def ladder(self, levels: Sequence[Blur], images: Sequence[str] | None = None) -> Tensor:
+        """Unit vectors of several levels, float32 of shape (n_levels, n_images, dim); see `vectors`."""
+        return torch.from_numpy(np.stack([self.vectors(level, images) for level in levels]))
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {image: row for row, image in enumerate(self.images)}
+
+    def _rows(self, name: str) -> np.ndarray:
+        file = self.folder / f"{name}.npy"
+        expected = (len(self.images), self.dim)
+        try:
+            rows: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+            found = f"{rows.dtype} of shape {rows.shape}"
+        except (OSError, ValueError, EOFError) as error:
+            rows, found = np.empty(0), f"a file that is cut short or not an array ({error})"
+        if rows.shape != expected or rows.dtype != np.float32:
+            raise InputError(
+                f"{file} holds {found}; expected float32 of shape {expected}, delete the file and build the store "
+                "again."
+            )
+        return rows
+
+
+def default_root() -> Path:
+    """Folder of all stores: ``$UBP_CACHE``, or ``ubp/features`` in the user's cache folder."""
+    return Path(os.environ.get("UBP_CACHE") or Path(platformdirs.user_cache_dir("ubp")) / "features")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the store's lock; the kernel frees it when its process ends, however that happens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("Another process is building %s; waiting for it to end.", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UbpError(f"{folder} cannot be locked ({error.strerror}); put the cache on a local disk.") from error
+        yield
