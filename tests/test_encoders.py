@@ -1,0 +1,343 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import open_clip
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from safetensors.torch import save_file
+
+from ubp.errors import InputError
+from ubp.images.clip import TOWERS, ClipEncoder
+from ubp.images.encoders import ENCODERS, USAGE, image_encoder
+from ubp.images.load import load_image
+from ubp.images.onnx import OnnxEncoder
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+MOBILENET = DATA / "encoders" / "mobilenet_v1_embedding.onnx"
+
+PREPROCESSING = {
+    "size": 8,
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.2, 0.3, 0.4],
+    "interpolation": "bilinear",
+    "output_dim": 5,
+}
+
+
+def write_onnx(path: Path, batch="batch", rank=2, scale=1.0, side=8, dtype=TensorProto.FLOAT, **preprocessing) -> Path:
+    """A linear map of the pixels: what an encoder has to do can be written out in NumPy."""
+    weights = scale * np.random.default_rng(0).standard_normal((3 * 8 * 8, 5)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["vectors"]),
+    ]
+    if rank == 3:
+        nodes.append(helper.make_node("Unsqueeze", ["vectors", "axis"], ["deep"]))
+    output = helper.make_tensor_value_info({2: "vectors", 3: "deep"}[rank], TensorProto.FLOAT, None)
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("images", dtype, [batch, 3, side, side])],
+        [output],
+        [
+            numpy_helper.from_array(weights.astype(helper.tensor_dtype_to_np_dtype(dtype)), "weights"),
+            numpy_helper.from_array(np.array([1]), "axis"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    path.with_suffix(".json").write_text(json.dumps(PREPROCESSING | preprocessing))
+    return path
+
+
+def pixels(n=7, size=8, seed=0):
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def one_sentence(error, *parts):
+    text = str(error.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    for part in parts:
+        assert str(part) in text
+    return text
+
+
+def test_every_encoder_has_a_usage():
+    assert list(ENCODERS) == list(USAGE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("gabro", "expected gabor\\."),
+        ("onxx:file.onnx", "expected onnx:FILE\\."),
+        ("resnet", "expected one of gabor, onnx:FILE"),
+        ("onnx", "expected onnx:FILE"),
+        ("onnx:", "expected onnx:FILE"),
+        ("gabor:96", "expected gabor"),
+        ("", "expected one of"),
+    ],
+)
+def test_unknown_spec(spec, hint):
+    with pytest.raises(InputError, match=hint) as error:
+        image_encoder(spec)
+    one_sentence(error, repr(spec))
+
+
+def test_gabor_by_name():
+    encoder = image_encoder("gabor")
+    assert encoder(pixels(2, encoder.size)).shape == (2, encoder.dim)
+
+
+# ONNX
+
+
+@pytest.mark.parametrize("batch", ["batch", 3])
+def test_onnx_equals_the_matrix_product(tmp_path, batch):
+    encoder = image_encoder(f"onnx:{write_onnx(tmp_path / 'a.onnx', batch)}")
+    images = pixels()
+    mean, std = (np.array(PREPROCESSING[k])[:, None, None] for k in ("mean", "std"))
+    weights = np.random.default_rng(0).standard_normal((3 * 8 * 8, 5)).astype(np.float32)
+    expected = ((images.numpy() - mean) / std).reshape(7, -1) @ weights
+    found = encoder(images)
+    assert found.dtype == torch.float32
+    assert (encoder.size, encoder.dim, encoder.interpolation) == (8, 5, "bilinear")
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert encoder(images[:0]).shape == (0, 5)
+
+
+def test_onnx_fingerprint_follows_weights_and_preprocessing(tmp_path):
+    def fingerprint(name="a", **options):
+        return OnnxEncoder(write_onnx(tmp_path / f"{name}.onnx", **options)).fingerprint
+
+    first = fingerprint()
+    assert fingerprint("other-name") == first
+    assert fingerprint(licence="MIT") == first
+    changed = [fingerprint(scale=2.0), fingerprint(mean=[0.5, 0.4, 0.31]), fingerprint(interpolation="bicubic")]
+    assert len({first, *changed}) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"rank": 3}, "shape (1, 1, 5)"),
+        ({"output_dim": 6}, "shape (1, 6)"),
+        ({"size": 9}, "(batch, 3, 9, 9)"),
+        ({"dtype": TensorProto.DOUBLE}, "tensor(double)"),
+        ({"std": [1, 1, 0]}, "three positive numbers"),
+        ({"mean": [1, 2]}, "three finite numbers"),
+        ({"mean": [math.nan, 0, 0]}, "three finite numbers"),
+        ({"interpolation": ["bilinear"]}, "one of bilinear, bicubic"),
+        ({"output_dim": True}, "a whole number"),
+        ({"size": 100_000}, "1 to 4096"),
+    ],
+)
+def test_onnx_that_disagrees_with_its_json(tmp_path, options, part):
+    path = write_onnx(tmp_path / "a.onnx", **options)
+    with pytest.raises(InputError) as error:
+        OnnxEncoder(path)
+    one_sentence(error, tmp_path / "a.", part)
+
+
+def test_onnx_files_that_are_missing_or_broken(tmp_path):
+    path = tmp_path / "a.onnx"
+    with pytest.raises(InputError, match="does not exist; expected an ONNX file"):
+        OnnxEncoder(path)
+    whole = write_onnx(path).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not an ONNX model that can be loaded") as error:
+        OnnxEncoder(path)
+    one_sentence(error, path)
+    path.write_bytes(whole)
+    path.with_suffix(".json").write_text('{"size": 8}')
+    with pytest.raises(InputError, match="has no 'mean'; expected three finite numbers"):
+        OnnxEncoder(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(InputError, match="does not exist; expected the preprocessing"):
+        OnnxEncoder(path)
+
+
+def test_onnx_weights_outside_the_file_are_refused(tmp_path, monkeypatch):
+    """They would not be in the fingerprint, and the file could name any path."""
+    path = write_onnx(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").exists()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="weights inside") as error:
+        OnnxEncoder(path)
+    one_sentence(error)
+
+
+@pytest.mark.skipif(not MOBILENET.exists(), reason=f"{MOBILENET} is not on this machine")
+def test_mobilenet_equals_a_direct_call(tmp_path):
+    encoder = image_encoder(f"onnx:{MOBILENET}")
+    files = sorted((DATA / "v4" / "images").rglob("*.jpg"))[::900][:5]
+    assert len(files) == 5
+    session = onnxruntime.InferenceSession(MOBILENET, providers=["CPUExecutionProvider"])
+    preprocessing = json.loads(MOBILENET.with_suffix(".json").read_text())
+    loaded = torch.stack([load_image(file, 224, encoder.interpolation) for file in files]).float() / 255
+    found = encoder(loaded)
+    for file, vector in zip(files, found, strict=True):
+        image = Image.open(file).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+        values = (np.asarray(image) / 255 - preprocessing["mean"]) / preprocessing["std"]
+        (expected,) = session.run(None, {"images": values.transpose(2, 0, 1)[None].astype(np.float32)})
+        np.testing.assert_allclose(vector, expected[0], rtol=1e-4, atol=1e-4)
+    assert torch.equal(encoder(loaded), found)
+    np.testing.assert_allclose(encoder(loaded[1:2])[0], found[1], rtol=1e-5, atol=1e-5)
+
+
+# open_clip
+
+
+def clip_config(name):
+    """The published image tower beside a text tower that costs no time."""
+    text = {"context_length": 4, "vocab_size": 10, "width": 8, "heads": 1, "layers": 1}
+    return open_clip.get_model_config(name) | {"text_cfg": text}
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    """A whole CLIP RN50 with random weights, whose normalisation layers are not the identity."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**clip_config("RN50"))
+        for layer in model.visual.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+                layer.running_mean.uniform_(-0.1, 0.1)
+                layer.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(resnet, tmp_path_factory):
+    """The whole model in half precision, as published ones are."""
+    path = tmp_path_factory.mktemp("clip") / "rn50.safetensors"
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in resnet.state_dict().items()}, path)
+    resnet.load_state_dict({k: v.half().float() for k, v in resnet.state_dict().items()})
+    return path
+
+
+def clip_reference(model, images):
+    mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
+    with torch.no_grad():
+        return model.encode_image((images - mean[:, None, None]) / std[:, None, None])
+
+
+def relative(found, expected):
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def test_clip_equals_open_clip(resnet, checkpoint):
+    encoder = image_encoder(f"open_clip:RN50/{checkpoint}")
+    images = pixels(2, 224)
+    found = encoder(images)
+    assert (encoder.size, encoder.dim, encoder.name) == (224, 1024, "open_clip:RN50/rn50.safetensors")
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    assert relative(found, clip_reference(resnet, images)) < 1e-5
+    assert torch.equal(encoder(images), found)
+    assert relative(encoder(images[1:]), found[1:]) < 1e-5
+
+
+def test_clip_from_a_torch_file_with_a_wrapped_image_tower(resnet, checkpoint, tmp_path):
+    path = tmp_path / "tower.pt"
+    tower = {f"module.visual.{k}": v for k, v in resnet.visual.state_dict().items() if "num_batches" not in k}
+    torch.save({"epoch": 3, "state_dict": tower}, path)
+    whole, alone = image_encoder(f"open_clip:RN50/{checkpoint}"), image_encoder(f"open_clip:RN50/{path}")
+    assert alone.fingerprint == whole.fingerprint
+    images = pixels(1, 224)
+    assert torch.equal(alone(images), whole(images))
+    tower["module.visual.conv1.weight"] = tower["module.visual.conv1.weight"] + 1e-3
+    torch.save(tower, path)
+    assert image_encoder(f"open_clip:RN50/{path}").fingerprint != whole.fingerprint
+
+
+def test_clip_activation_follows_the_name(tmp_path):
+    config = clip_config("ViT-B-32")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exact = open_clip.CLIP(**config).eval()
+    with torch.device("meta"):
+        quick = open_clip.CLIP(**config, quick_gelu=True).eval()
+    quick.load_state_dict(exact.state_dict(), assign=True)
+    path = tmp_path / "vit.safetensors"
+    save_file(exact.visual.state_dict(), path)
+    images = pixels(1, 224)
+    fingerprints = set()
+    for model, name in ((exact, "ViT-B-32"), (quick, "ViT-B-32-quickgelu")):
+        encoder = image_encoder(f"open_clip:{name}/{path}")
+        assert encoder.dim == 512
+        assert relative(encoder(images), clip_reference(model, images)) < 1e-5
+        fingerprints.add(encoder.fingerprint)
+    assert len(fingerprints) == 2
+    assert relative(clip_reference(exact, images), clip_reference(quick, images)) > 1e-4
+
+
+def test_clip_makes_no_random_number(checkpoint):
+    before = torch.get_rng_state()
+    image_encoder(f"open_clip:RN50/{checkpoint}")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_paper_tags_are_published():
+    for model, tag in TOWERS.items():
+        published = open_clip.get_pretrained_cfg(model, tag)
+        assert published["mean"]
+        assert published["std"]
+
+
+def test_clip_of_another_architecture(checkpoint):
+    with pytest.raises(InputError, match="another architecture than RN101") as error:
+        image_encoder(f"open_clip:RN101/{checkpoint}")
+    one_sentence(error, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        ("open_clip:RN51", "expected one of RN50"),
+        ("open_clip:RN50/openia", "openai"),
+        ("open_clip:RN50//no/such/file.pt", "neither a file nor a checkpoint of RN50"),
+    ],
+)
+def test_clip_names_that_do_not_exist(spec, part):
+    with pytest.raises(InputError) as error:
+        image_encoder(spec)
+    one_sentence(error, part)
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
+def test_clip_checkpoint_that_is_cut_short(tmp_path, checkpoint, name):
+    path = tmp_path / name
+    path.write_bytes(checkpoint.read_bytes()[:10_000])
+    with pytest.raises(InputError, match="cannot be read as weights alone") as error:
+        image_encoder(f"open_clip:RN50/{path}")
+    one_sentence(error, path)
+
+
+def test_clip_checkpoint_that_holds_code(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save({"visual.conv1.weight": print}, path)
+    with pytest.raises(InputError, match="hold code"):
+        image_encoder(f"open_clip:RN50/{path}")
+    torch.save([torch.zeros(3)], path)
+    with pytest.raises(InputError, match="does not hold a state dict"):
+        image_encoder(f"open_clip:RN50/{path}")
+
+
+def test_clip_without_network(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"could not be fetched .* timm/resnet50_clip.openai") as error:
+        ClipEncoder("RN50")
+    one_sentence(error, "open_clip:RN50/PATH-OF-THAT-FILE")
