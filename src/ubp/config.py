@@ -132,7 +132,6 @@ class TrainOptions:
         Stop when validation has not improved for so many epochs; 0 to train all epochs and keep the best.
     shuffle_pairs : bool
         Control: break the pairing of trials and images; accuracy must be at chance.
-    seed : int
     """
 
     brain_encoder: str = "eegproject"
@@ -145,12 +144,11 @@ class TrainOptions:
     validation_concepts: int = 0
     patience: int = 0
     shuffle_pairs: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        for name, low in (("epochs", 1), ("batch_size", 2), ("validation_concepts", 0), ("patience", 0), ("seed", 0)):
+        for name, low in (("epochs", 1), ("batch_size", 2), ("validation_concepts", 0), ("patience", 0)):
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
         if not self.learning_rate > 0 or self.weight_decay < 0:

@@ -62,7 +62,9 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as handle:
+            binary = "b" in mode
+            encoding, newline = (None, None) if binary else ("utf-8", "")
+            with partial.open(mode, encoding=encoding, newline=newline) as handle:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())

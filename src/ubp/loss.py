@@ -10,9 +10,9 @@ INITIAL_TEMPERATURE = math.log(1 / 0.07)
 
 
 def similarity_matrix(brain: Tensor, vision: Tensor, temperature: Tensor) -> Tensor:
-    """Similarity of every brain embedding with every image embedding (equation 6).
+    r"""Similarity of every brain embedding with every image embedding (equation 6).
 
-    .. math:: M = h_b h_v^T \\, softplus(\\tau)
+    .. math:: M = h_b h_v^T \, softplus(\tau)
 
     The brain embedding is not normalised, by design of the method; give image embeddings of unit length.
 
@@ -31,9 +31,9 @@ def similarity_matrix(brain: Tensor, vision: Tensor, temperature: Tensor) -> Ten
 
 
 def contrastive_loss(similarity: Tensor) -> Tensor:
-    """Symmetric cross-entropy of a square similarity matrix whose diagonal holds the matched pairs (equation 1).
+    r"""Symmetric cross-entropy of a square similarity matrix whose diagonal holds the matched pairs (equation 1).
 
-    .. math:: L = \\frac{1}{2n} \\sum_i \\Bigl[ \\log \\sum_j e^{M_{ij}} + \\log \\sum_j e^{M_{ji}} - 2 M_{ii} \\Bigr]
+    .. math:: L = \frac{1}{2n} \sum_i \Bigl[ \log \sum_j e^{M_{ij}} + \log \sum_j e^{M_{ji}} - 2 M_{ii} \Bigr]
 
     Parameters
     ----------

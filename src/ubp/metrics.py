@@ -31,7 +31,9 @@ def cosine_similarity(brain: Floats, vision: Floats) -> NDArray[np.float32]:
 
 def _unit(vectors: Floats) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors, dtype=np.float32), where=length > 0, casting="same_kind")
+    return np.divide(
+        vectors, length, out=np.zeros_like(vectors, dtype=np.float32), where=length > 0, casting="same_kind"
+    )
 
 
 def better_and_tied(similarity: Floats, target: Integers) -> tuple[Integers, Integers]:
@@ -60,9 +62,9 @@ def better_and_tied(similarity: Floats, target: Integers) -> tuple[Integers, Int
 
 
 def ranks(similarity: Floats, target: Integers) -> NDArray[np.float64]:
-    """Rank of the seen image for every query.
+    r"""Rank of the seen image for every query.
 
-    .. math:: rank_i = 1 + \\#\\{j: s_{ij} > s_{i t_i}\\} + \\tfrac12 \\#\\{j \\ne t_i: s_{ij} = s_{i t_i}\\}
+    .. math:: rank_i = 1 + \#\{j: s_{ij} > s_{i t_i}\} + \tfrac12 \#\{j \ne t_i: s_{ij} = s_{i t_i}\}
 
     Parameters and errors as in :func:`better_and_tied`.
     """
@@ -94,12 +96,12 @@ def mean_percentile_rank(rank: Floats, n_gallery: int) -> float:
 
 
 def n_way_accuracy(similarity: Floats, target: Integers, n: int, k: int = 1) -> NDArray[np.float64]:
-    """Top-`k` accuracy among the seen image and `n - 1` others drawn at random from the gallery.
+    r"""Top-`k` accuracy among the seen image and `n - 1` others drawn at random from the gallery.
 
     The expectation over all draws without replacement, so no draw has to be repeated: with `b` better and `t` tied
     images of `G - 1` others, the numbers drawn follow the hypergeometric distribution.
 
-    .. math:: P\\bigl(1 + B + T/2 \\le k\\bigr), \\quad (B, T) \\sim Hypergeometric(G - 1; b, t; n - 1)
+    .. math:: P\bigl(1 + B + T/2 \le k\bigr), \quad (B, T) \sim Hypergeometric(G - 1; b, t; n - 1)
 
     Parameters
     ----------

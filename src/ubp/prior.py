@@ -27,9 +27,9 @@ class Level(IntEnum):
 
 
 def smooth(previous: Tensor, current: Tensor, weight: float = 0.3) -> Tensor:
-    """Moving average of the similarity.
+    r"""Moving average of the similarity.
 
-    .. math:: s \\leftarrow w S + (1 - w) s
+    .. math:: s \leftarrow w S + (1 - w) s
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def smooth(previous: Tensor, current: Tensor, weight: float = 0.3) -> Tensor:
 
 
 def confidence_interval(values: Tensor, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
-    """Interval that a normal variable with the mean and spread of `values` falls in with the given confidence.
+    r"""Interval that a normal variable with the mean and spread of `values` falls in with the given confidence.
 
-    .. math:: [\\mu - z\\sigma,\\ \\mu + z\\sigma], \\quad z = \\Phi^{-1}(1 - \\alpha / 2), \\quad 1 - \\alpha = confidence
+    .. math:: [\mu - z\sigma,\ \mu + z\sigma], \quad z = \Phi^{-1}(1 - \alpha / 2), \quad 1 - \alpha = confidence
 
     with the standard deviation over `n - 1` (equations 8 and 9). One value has no spread; its interval is open on
     both sides.

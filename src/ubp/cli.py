@@ -1,0 +1,294 @@
+"""The command line: every command calls a function of the package with the same arguments."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from ubp import __version__
+from ubp.config import TrainOptions
+from ubp.data.simulated import Simulation
+from ubp.errors import InputError, UbpError
+
+HELP = """Find the image a person was looking at, from a recording of brain activity.
+
+Start with `ubp demo`. With a study of your own: `ubp info STUDY` checks it, `ubp train STUDY` trains,
+`ubp evaluate RUNS` ranks the test images and prints the table.
+"""
+
+app = App(name="ubp", help=HELP, version=__version__, help_format="markdown")
+app["--help"].group = app["--version"].group = Group("Other", sort_key=9)
+
+Many = Parameter(consume_multiple=True, negative=())
+Plain = Parameter(negative=())
+Names = Annotated[tuple[str, ...], Many]
+Numbers = Annotated[tuple[int, ...], Many]
+Switch = Annotated[bool, Plain]
+OptionalNames = Annotated[tuple[str, ...] | None, Many]
+OptionalWindow = Annotated[tuple[float, float] | None, Plain]
+Options = Annotated[TrainOptions, Parameter(name="*")]
+SimulationOptions = Annotated[Simulation, Parameter(name="*")]
+
+
+@app.command(sort_key=2)
+def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: Switch = False) -> None:  # noqa: B008
+    """Write a simulated study whose System GAP and Random GAP are known.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the new study.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands import simulate as command
+
+    command(out, options, quiet)
+
+
+@app.command(sort_key=3)
+def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch = False) -> None:
+    """Print what a study holds: subjects, trials, channels, images, splits, repetitions, licence, citation.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    check : bool
+        Read every signal and decode every image as well.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    """
+    from ubp.commands import info as command
+
+    command(study, check, allow_shared_concepts)
+
+
+@app.command(sort_key=4)
+def features(
+    study: Path,
+    /,
+    *,
+    encoder: str = "gabor",
+    preset: Names = ("vanilla", "blur", "ubp"),
+    width: int = 51,
+    step: int = 6,
+    widths: Numbers = (),
+    store: Path | None = None,
+    batch_size: int = 32,
+    device: str | None = None,
+    allow_shared_concepts: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Embed every image of a study at every blur level. `train` does this by itself; run again, it continues.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    encoder : str
+        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+    preset : tuple of str
+        Presets whose levels are wanted: vanilla, blur, ubp, official.
+    width : int
+        Kernel width of the base level, in pixels of the encoder's input; odd.
+    step : int
+        Change of the width for pairs that fit badly or very well; even.
+    widths : tuple of int
+        Further foveated levels, by kernel width.
+    store : Path
+        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
+    batch_size : int
+        Images per block.
+    device : str
+        cuda, mps or cpu; by default the first there is.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands import features as command
+
+    command(study, encoder, preset, width, step, widths, store, batch_size, device, allow_shared_concepts, quiet)
+
+
+@app.command(sort_key=5)
+def train(
+    study: Path,
+    /,
+    *,
+    out: Path = Path("runs"),
+    encoder: str = "gabor",
+    preset: Names = ("ubp",),
+    width: int = 51,
+    step: int = 6,
+    subject: OptionalNames = None,
+    setting: str = "intra-subject",
+    seed: Numbers = (0,),
+    channels: OptionalNames = None,
+    window: OptionalWindow = None,
+    options: Options = TrainOptions(),  # noqa: B008
+    store: Path | None = None,
+    device: str | None = None,
+    allow_shared_concepts: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Train a model for every preset, subject and seed. Run again, it continues; finished models are left alone.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    out : Path
+        Folder of all runs; a model goes to OUT/setting/subject/preset/seed.
+    encoder : str
+        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+    preset : tuple of str
+        vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
+        released program).
+    width : int
+        Kernel width of the base level, in pixels of the encoder's input; odd.
+    step : int
+        Change of the width for pairs that fit badly or very well; even.
+    subject : tuple of str
+        By default all.
+    setting : str
+        intra-subject (train and test on one subject) or inter-subject (train on all others).
+    seed : tuple of int
+        One model for each.
+    channels : tuple of str
+        Channel names; by default all.
+    window : tuple of float
+        First and last second; by default all samples.
+    store : Path
+        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
+    device : str
+        cuda, mps or cpu; by default the first there is.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands import train as command
+
+    command(
+        study,
+        out=out,
+        encoder=encoder,
+        presets=preset,
+        width=width,
+        step=step,
+        subjects=subject,
+        setting=setting,
+        seeds=seed,
+        channels=channels,
+        window=window,
+        options=options,
+        store=store,
+        device=device,
+        allow_shared_concepts=allow_shared_concepts,
+        quiet=quiet,
+    )
+
+
+@app.command(sort_key=6)
+def evaluate(
+    runs: Path,
+    /,
+    *,
+    study: Path | None = None,
+    encoder: str | None = None,
+    repetitions: int | None = None,
+    single_trials: Switch = False,
+    n_way: Numbers = (),
+    k: int = 5,
+    ridge: bool = True,
+    store: Path | None = None,
+    device: str | None = None,
+    allow_shared_concepts: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Rank the test images for every model below RUNS; print the table and write results.csv beside the runs.
+
+    Parameters
+    ----------
+    runs : Path
+        Folder of runs that `ubp train` wrote.
+    study : Path
+        Where the study lies now, if it was moved.
+    encoder : str
+        Where the image encoder lies now, if it was moved.
+    repetitions : int
+        Average so many test trials per image, chosen at random with a fixed seed; by default all.
+    single_trials : bool
+        Rank every test trial by itself.
+    n_way : tuple of int
+        Further gallery sizes to report top-1 for.
+    k : int
+        The larger of the two top-k figures.
+    ridge : bool
+        Add ridge regression, its penalty chosen on training concepts.
+    store : Path
+        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
+    device : str
+        cuda, mps or cpu; by default the first there is.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands import evaluate as command
+
+    command(
+        runs,
+        study=study,
+        encoder=encoder,
+        repetitions=repetitions,
+        average=not single_trials,
+        n_way=n_way,
+        k=k,
+        ridge=ridge,
+        store=store,
+        device=device,
+        allow_shared_concepts=allow_shared_concepts,
+        quiet=quiet,
+    )
+
+
+@app.command(sort_key=1)
+def demo(out: Path = Path("demo"), /, *, seed: Numbers = (0, 1, 2), quiet: Switch = False) -> None:
+    """Simulate a study, train vanilla, fixed blur, UBP and a control with shuffled pairs, and write report.html.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for everything the demo makes; run again, it continues there.
+    seed : tuple of int
+        One model of each kind for each.
+    quiet : bool
+        No progress.
+    """
+    from ubp.demo import demo as command
+
+    command(out, seed, quiet)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; bad input prints one sentence and exits with 2, a failure with 1."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except (CycloptsError, InputError) as error:
+        _fail(str(error), 2)
+    except UbpError as error:
+        _fail(str(error), 1)
+    except MemoryError:
+        _fail("The memory is used up; select fewer channels or a shorter window, or train one subject at a time.", 1)
+    except KeyboardInterrupt:
+        _fail("Stopped; run the same command again to continue.", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"ubp: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,202 @@
+"""What the commands do; the same functions serve Python."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from ubp.config import TrainOptions, preset
+from ubp.data.simulated import Simulation
+from ubp.data.simulated import simulate as make_study
+from ubp.data.study import Study
+from ubp.device import pick_device
+from ubp.errors import InputError
+from ubp.experiment import Job
+from ubp.experiment import train as train_one
+from ubp.fit import Trainer
+from ubp.images.blur import Blur
+from ubp.images.encoders import image_encoder
+from ubp.images.features import FeatureStore, default_root
+from ubp.model import Description
+from ubp.progress import console, progress
+from ubp.results import Evaluation, Results, find_runs
+from ubp.tables import comparison_table, subject_table, summary_table, table
+
+
+def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
+    """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
+    study = make_study(out, options, quiet=quiet)
+    console.print(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
+    return study
+
+
+def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -> Study:
+    """Print what a study holds; with `check`, read everything in it."""
+    study = Study.open(path, allow_shared_concepts)
+    about = study.info
+    counts = study.describe()
+    console.print(
+        table(about.name, [str(name).replace("_", " ") for name in counts], counts.astype(str).to_numpy().tolist())
+    )
+    rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz from {about.tmin:g} s"
+    lines = {
+        "modality": f"{about.modality}, {rate}",
+        "images": f"{len(study.images())} ({len(study.images('train'))} train, {len(study.images('test'))} test)",
+        "concepts": str(len(set(study.concepts.values()))),
+        "licence": about.licence or "not stated",
+        "citation": about.citation or "not stated",
+    }
+    for name, text in lines.items():
+        console.print(f"[bold]{name}[/bold]  ", end="")
+        console.print(text, markup=False, highlight=False)
+    if check:
+        study.validate()
+        console.print("Every signal is finite and every image decodes.")
+    return study
+
+
+def features(
+    path: Path,
+    encoder: str = "gabor",
+    presets: Sequence[str] = ("vanilla", "blur", "ubp"),
+    width: int = 51,
+    step: int = 6,
+    widths: Sequence[int] = (),
+    store: Path | None = None,
+    batch_size: int = 32,
+    device: str | None = None,
+    allow_shared_concepts: bool = False,
+    quiet: bool = False,
+) -> FeatureStore:
+    """Embed every image of a study at the levels of the presets and at further widths."""
+    study = Study.open(path, allow_shared_concepts)
+    ladder = [level for name in presets for level in preset(name, width, step).ladder]
+    try:
+        ladder += [Blur(width) for width in widths]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    vectors = build_store(study, encoder, ladder, store, device, batch_size, quiet)
+    done = f"computed {', '.join(vectors.computed)}" if vectors.computed else "nothing to do, every level is there"
+    console.print(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.", soft_wrap=True)
+    return vectors
+
+
+def build_store(
+    study: Study,
+    encoder: str,
+    ladder: Sequence[Blur],
+    root: Path | None = None,
+    device: str | None = None,
+    batch_size: int = 32,
+    quiet: bool = False,
+) -> FeatureStore:
+    """The feature store of a study's images with the given levels, computed where it lacks any."""
+    tower = image_encoder(encoder, str(pick_device(device)))
+    return FeatureStore.build(
+        study.image_folder, study.images(), tower, ladder, root=root, batch_size=batch_size, quiet=quiet
+    )
+
+
+def train(
+    path: Path,
+    *,
+    out: Path = Path("runs"),
+    encoder: str = "gabor",
+    presets: Sequence[str] = ("ubp",),
+    width: int = 51,
+    step: int = 6,
+    subjects: Sequence[str] | None = None,
+    setting: str = "intra-subject",
+    seeds: Sequence[int] = (0,),
+    channels: Sequence[str] | None = None,
+    window: tuple[float, float] | None = None,
+    options: TrainOptions | None = None,
+    store: Path | None = None,
+    device: str | None = None,
+    allow_shared_concepts: bool = False,
+    checkpoint_every: float = 20.0,
+    quiet: bool = False,
+) -> list[Path]:
+    """Train a model for every preset, subject and seed; returns the models' folders."""
+    study = Study.open(path, allow_shared_concepts)
+    chosen = [preset(name, width, step) for name in presets]
+    options = options or TrainOptions()
+    for name in subjects or ():
+        study.recording(name)
+    picked = tuple(channels) if channels else None
+    jobs = [
+        Job(subject, blur, options, seed, encoder, setting, picked, window)
+        for subject, blur, seed in itertools.product(subjects or study.subjects, chosen, seeds)
+    ]
+    where = pick_device(device)
+    vectors = build_store(study, encoder, [level for p in chosen for level in p.ladder], store, device, quiet=quiet)
+    folders = []
+    with progress(quiet) as bar:
+        task = bar.add_task("training", total=len(jobs) * options.epochs)
+
+        def after_epoch(trainer: Trainer) -> None:
+            bar.update(task, completed=finished * options.epochs + trainer.epoch)
+
+        for finished, job in enumerate(jobs):
+            bar.update(task, description=f"{job.subject} {job.preset.name} seed {job.seed}")
+            folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
+            bar.update(task, completed=(finished + 1) * options.epochs)
+    console.print(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.", soft_wrap=True)
+    return folders
+
+
+def evaluate(
+    runs: Path,
+    *,
+    study: Path | None = None,
+    encoder: str | None = None,
+    repetitions: int | None = None,
+    average: bool = True,
+    n_way: Sequence[int] = (),
+    k: int = 5,
+    ridge: bool = True,
+    store: Path | None = None,
+    device: str | None = None,
+    allow_shared_concepts: bool = False,
+    quiet: bool = False,
+) -> Results:
+    """Evaluate every model below a folder, print the tables, and write them beside the runs."""
+    folders = find_runs(runs)
+
+    def store_for(study: Study, about: Description) -> FeatureStore:
+        ladder = [about.preset.base]
+        folder = (default_root() if store is None else store) / about.store_key
+        if (folder / "manifest.json").exists():
+            found = FeatureStore.open(folder)
+            if all(level.name in found.levels for level in ladder):
+                return found
+        return build_store(study, encoder or about.vision_encoder, ladder, store, device, quiet=quiet)
+
+    evaluation = Evaluation(
+        store_for,
+        Study.open(study, allow_shared_concepts) if study else None,
+        allow_shared_concepts=allow_shared_concepts,
+        repetitions=repetitions,
+        average=average,
+        n_way=tuple(n_way),
+        k=k,
+        ridge=ridge,
+        device=str(pick_device(device)),
+    )
+    with progress(quiet) as bar:
+        task = bar.add_task("evaluating", total=len(folders))
+        results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
+    results.save(Path(runs))
+    print_results(results)
+    console.print(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.", soft_wrap=True)
+    return results
+
+
+def print_results(results: Results) -> None:
+    """Print the summary, the accuracy by subject and the paired differences of every setting."""
+    summary, comparisons = results.summary(), results.comparisons()
+    for setting in dict.fromkeys(summary["setting"]):
+        console.print(summary_table(summary, setting))
+        if results.table["subject"].nunique() > 1:
+            console.print(subject_table(results.table, setting))
+        if len(comparisons):
+            console.print(comparison_table(comparisons, setting))

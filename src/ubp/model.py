@@ -1,0 +1,224 @@
+"""A trained model: a folder of plain files (weights in safetensors, everything else JSON and CSV)."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ubp.brain import BrainEncoder, brain_encoder
+from ubp.config import Preset, TrainOptions, from_mapping
+from ubp.errors import InputError
+from ubp.files import atomic_file, digest, read_json, write_json, write_text
+from ubp.fit import HistoryRow, embed
+
+DESCRIPTION = "model.json"
+WEIGHTS = "model.safetensors"
+HISTORY = "history.csv"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is and what it was trained on; the content of `model.json`.
+
+    Parameters
+    ----------
+    preset : Preset
+    options : TrainOptions
+    seed : int
+    vision_encoder, vision_fingerprint : str
+        Image encoder as given, and the digest of its weights and preprocessing.
+    store_key : str
+        Feature store the images' embeddings came from.
+    study, study_path, study_fingerprint : str
+    setting : str
+        `intra-subject` or `inter-subject`.
+    subject : str
+        Subject whose test split the model is for; left out of training if inter-subject.
+    trained_on : tuple of str
+        Subjects whose train split was used.
+    n_pairs, n_images : int
+        Training pairs and distinct training images, without the validation concepts.
+    channels : tuple of str
+    sfreq, tmin : float or None
+    n_times, embed_dim : int
+    window : tuple of float or None
+        Seconds, as asked for; None for the whole recording.
+    format : int
+    """
+
+    preset: Preset
+    options: TrainOptions
+    seed: int
+    vision_encoder: str
+    vision_fingerprint: str
+    store_key: str
+    study: str
+    study_path: str
+    study_fingerprint: str
+    setting: str
+    subject: str
+    trained_on: tuple[str, ...]
+    n_pairs: int
+    n_images: int
+    channels: tuple[str, ...]
+    sfreq: float | None
+    tmin: float | None
+    n_times: int
+    embed_dim: int
+    window: tuple[float, float] | None = None
+    format: int = FORMAT
+
+    @property
+    def method(self) -> str:
+        """Name of the preset, marked when the pairs were shuffled."""
+        return f"{self.preset.name}, shuffled pairs" if self.options.shuffle_pairs else self.preset.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], where: str) -> "Description":
+        """Read what :meth:`to_dict` gave.
+
+        Raises
+        ------
+        InputError
+            When a key is missing or unknown, or the format is newer than this version reads.
+        """
+        if content.get("format", FORMAT) != FORMAT:
+            raise InputError(
+                f"{where} has format {content['format']}; this version of ubp reads format {FORMAT}, so update ubp."
+            )
+        content = dict(content)
+        content["preset"] = Preset.from_dict(content.get("preset", {}), f"the preset in {where}")
+        content["options"] = from_mapping(TrainOptions, content.get("options", {}), f"the options in {where}")
+        for key in ("trained_on", "channels", "window"):
+            content[key] = tuple(content[key]) if content.get(key) is not None else None
+        return from_mapping(cls, content, where)
+
+    def identity(self) -> str:
+        """Digest of everything that decides the weights; where the study and the image encoder lie does not."""
+        content = {k: v for k, v in self.to_dict().items() if k not in ("study_path", "vision_encoder")}
+        return digest(json.dumps(content, sort_keys=True))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A brain encoder ready to use.
+
+    Parameters
+    ----------
+    description : Description
+    encoder : BrainEncoder
+    scale : (Tensor, Tensor)
+        Mean and deviation per channel, shape (n_channels, 1), applied to the signals first.
+    prior : dict of str to Tensor
+        Final state of the blur prior (`similarity`, `level`, `interval`), empty if there was none.
+    temperature : Tensor of shape ()
+    history : list of dict
+        One row an epoch.
+    """
+
+    description: Description
+    encoder: BrainEncoder
+    scale: tuple[Tensor, Tensor]
+    prior: dict[str, Tensor]
+    temperature: Tensor
+    history: list[HistoryRow]
+
+    def embed(self, signals: np.ndarray) -> np.ndarray:
+        """Brain embeddings of signals.
+
+        Parameters
+        ----------
+        signals : array of shape (n, n_channels, n_times)
+            In the units, channels and window of the training data.
+
+        Returns
+        -------
+        array of shape (n, embed_dim), float32, not normalised
+
+        Raises
+        ------
+        InputError
+            When the signals have another shape.
+        """
+        mean, deviation = self.scale
+        return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation)
+
+    def save(self, folder: Path) -> None:
+        """Write the model; `model.json` comes last, so a folder that has it is complete."""
+        tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        tensors |= {f"prior.{name}": tensor for name, tensor in self.prior.items()}
+        tensors |= {"scale.mean": self.scale[0], "scale.deviation": self.scale[1], "temperature": self.temperature}
+        write_tensors(folder / WEIGHTS, tensors)
+        write_text(folder / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
+        write_json(folder / DESCRIPTION, self.description.to_dict())
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Model":
+        """Read a model folder.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no finished model, or a file in it is damaged.
+        """
+        folder = Path(folder)
+        where = str(folder / DESCRIPTION)
+        description = Description.from_dict(
+            read_json(folder / DESCRIPTION, "the description of a trained model"), where
+        )
+        tensors, _ = read_tensors(folder / WEIGHTS)
+        encoder = brain_encoder(
+            description.options.brain_encoder, len(description.channels), description.n_times, description.embed_dim
+        )
+        try:
+            encoder.load_state_dict(
+                {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
+            )
+            scale = tensors["scale.mean"], tensors["scale.deviation"]
+            temperature = tensors["temperature"]
+            history: list[Any] = pd.read_csv(folder / HISTORY).to_dict("records")
+        except (RuntimeError, KeyError, OSError, ValueError) as error:
+            raise InputError(
+                f"{folder} is damaged: its weights and history do not fit {DESCRIPTION}; train it again."
+            ) from error
+        prior = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
+        return cls(description, encoder.to(device), scale, prior, temperature, history)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], content: Any = None) -> None:
+    """Write named tensors, and JSON content beside them, in one safetensors file, atomically."""
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(plain, metadata={"content": json.dumps(content)})
+    with atomic_file(path) as handle:
+        handle.write(data)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what :func:`write_tensors` wrote.
+
+    Raises
+    ------
+    InputError
+        When the file is absent, cut short, or not a safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads((file.metadata() or {}).get("content", "null"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a complete safetensors file ({str(error).rstrip('.')}); remove it and run training again."
+        ) from error

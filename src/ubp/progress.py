@@ -1,0 +1,20 @@
+"""Progress bars with an estimate of the time left; silent when asked, and where there is no terminal."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console()
+messages = Console(stderr=True)
+
+
+def progress(quiet: bool = False) -> Progress:
+    """A progress display on standard error, to be used as a context."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=messages,
+        disable=quiet or not messages.is_terminal,
+    )

@@ -1,0 +1,258 @@
+"""All runs of a folder evaluated into one table, summarised and compared."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ubp.config import PRESETS, preset
+from ubp.data.study import Study, Trials
+from ubp.errors import InputError
+from ubp.evaluate import Protocol, Ranking, by_image, rank_gallery, save_ranking, score
+from ubp.experiment import Job
+from ubp.files import write_text
+from ubp.images.blur import Blur
+from ubp.images.features import FeatureStore
+from ubp.model import DESCRIPTION, Description, Model
+from ubp.ridge import RidgeBaseline
+from ubp.statistics import bootstrap_interval, grand_mean
+
+RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
+RIDGE = "ridge"
+
+StoreFor = Callable[[Study, Description], FeatureStore]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores of many runs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run: study, setting, subject, method, encoders, seed, protocol and metrics.
+    hits : dict
+        (setting, method) -> subject -> seed -> top-1 hits per test image, shape (n_images,).
+    """
+
+    table: pd.DataFrame
+    hits: dict[tuple[str, str], dict[str, dict[int, np.ndarray]]]
+
+    def scores(self, setting: str, method: str) -> dict[str, np.ndarray]:
+        """Subject -> hits of shape (n_seeds, n_images)."""
+        return {
+            subject: np.stack([seeds[seed] for seed in sorted(seeds)])
+            for subject, seeds in sorted(self.hits[setting, method].items())
+        }
+
+    def summary(self) -> pd.DataFrame:
+        """One row per setting and method: means over subjects and seeds, the interval of top-1, chance."""
+        rows = []
+        top = second_top(self.table)
+        for setting, method in self.hits:
+            part = self.table.query("setting == @setting and method == @method")
+            means = part.groupby("subject")[["top1", top, "mean_percentile_rank", "top1_chance"]].mean().mean()
+            low, high = bootstrap_interval(list(self.scores(setting, method).values()))
+            rows.append(
+                {
+                    "setting": setting,
+                    "method": method,
+                    "subjects": part["subject"].nunique(),
+                    "seeds": part["seed"].nunique(),
+                    "top1": means["top1"],
+                    "top1_low": low,
+                    "top1_high": high,
+                    "top1_chance": means["top1_chance"],
+                    top: means[top],
+                    "mean_percentile_rank": means["mean_percentile_rank"],
+                    "gallery_size": _range(part["gallery_size"]),
+                    "gallery_level": "/".join(sorted(set(part["gallery_level"]))),
+                    "repetitions": _range(part["repetitions"].round(1)),
+                    "protocol": "/".join(sorted(set(part["protocol"]))),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def comparisons(self) -> pd.DataFrame:
+        """Every two methods on the same subjects and images: mean difference in top-1 and its paired interval."""
+        rows = []
+        for (setting, first), (other, second) in combinations(self.hits, 2):
+            if setting != other:
+                continue
+            a, b = self.scores(setting, first), self.scores(setting, second)
+            differences = [_paired(a[subject], b[subject]) for subject in a if subject in b]
+            if not differences:
+                continue
+            low, high = bootstrap_interval(differences)
+            rows.append(
+                {
+                    "setting": setting,
+                    "method": second,
+                    "against": first,
+                    "subjects": len(differences),
+                    "difference": grand_mean(differences),
+                    "low": low,
+                    "high": high,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def save(self, folder: Path) -> None:
+        """Write `results.csv`, `summary.csv` and `comparisons.csv`, each atomically."""
+        for name, table in ((RESULTS, self.table), (SUMMARY, self.summary()), (COMPARISONS, self.comparisons())):
+            write_text(folder / name, table.to_csv(index=False))
+
+
+def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
+    """Results of rankings and their rows, ordered by setting, method, subject and seed."""
+    ordered = sorted(found, key=lambda item: _order(item[0]))
+    hits: dict[tuple[str, str], dict[str, dict[int, np.ndarray]]] = {}
+    for row, ranking in ordered:
+        by_subject = hits.setdefault((row["setting"], row["method"]), {})
+        by_subject.setdefault(row["subject"], {})[row["seed"]] = by_image(ranking.rank <= 1, ranking.queries)
+    return Results(pd.DataFrame([row for row, _ in ordered]), hits)
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    first = [RIDGE, *PRESETS]
+    name, _, shuffled = row["method"].partition(",")
+    place = first.index(name) if name in first else len(first)
+    return row["setting"], bool(shuffled), place, name, row["subject"], row["seed"]
+
+
+def _place(run: tuple[Path, Model]) -> tuple[str, ...]:
+    """Which test trials a model needs, and which images' vectors."""
+    about = run[1].description
+    parts = about.setting, about.subject, about.channels, about.window, about.store_key, about.study_path
+    return tuple(map(str, parts))
+
+
+def second_top(table: pd.DataFrame) -> str:
+    """Name of the column of the larger top-k figure, such as `top5`."""
+    names = [str(name) for name in table]
+    return next(name for name in names if name.startswith("top") and name[3:].isdigit() and name != "top1")
+
+
+def _paired(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Second minus first, seed by seed; a method with other seeds is averaged over its own."""
+    if len(first) != len(second):
+        first, second = first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
+    return second - first
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def find_runs(folder: Path | str) -> list[Path]:
+    """Folders of finished models below `folder`, sorted.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    runs = sorted(path.parent for path in Path(folder).rglob(DESCRIPTION))
+    if not runs:
+        raise InputError(f"{folder} holds no trained model; run `ubp train` with `--out {folder}` first.")
+    return runs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to evaluate and how.
+
+    Parameters
+    ----------
+    store_for : callable
+        Gives the feature store of a study and a model's description.
+    study : Study, optional
+        Where the models' study lies now; by default the place they were trained from.
+    allow_shared_concepts : bool
+        See :meth:`ubp.data.study.Study.open`.
+    repetitions : int, optional
+        Test repetitions averaged per query (a seeded choice); all by default.
+    average : bool
+        False ranks single trials.
+    n_way : tuple of int
+    k : int
+    ridge : bool
+        Add the ridge baseline for every subject and setting.
+    device : str
+    """
+
+    store_for: StoreFor
+    study: Study | None = None
+    allow_shared_concepts: bool = False
+    repetitions: int | None = None
+    average: bool = True
+    n_way: tuple[int, ...] = ()
+    k: int = 5
+    ridge: bool = True
+    device: str = "cpu"
+
+    def run(self, folders: Iterable[Path], after_run: Callable[[str], None] | None = None) -> Results:
+        """Evaluate the models, each on the test trials of its subject, and write their `ranks.csv`."""
+        models = [(folder, Model.load(folder, self.device)) for folder in folders]
+        found: list[tuple[dict[str, Any], Ranking]] = []
+        for _, group in groupby(sorted(models, key=_place), key=_place):
+            same = list(group)
+            about = same[0][1].description
+            study = self._study(about)
+            test = Job.of(about).trials(study, "test", average=self.average, repetitions=self.repetitions)
+            if self.ridge:
+                found.append(self._ridge(study, about, test))
+            for folder, model in same:
+                about = model.description
+                store = self.store_for(study, about)
+                ranking = rank_gallery(model.embed(test.signals), test, *gallery(store, test, about.preset.base))
+                save_ranking(ranking, folder)
+                found.append((self._row(about, ranking), ranking))
+                if after_run:
+                    after_run(f"{about.subject} {about.method} seed {about.seed}")
+        return collect(found)
+
+    def _study(self, about: Description) -> Study:
+        study = self.study or Study.open(about.study_path, self.allow_shared_concepts)
+        if study.fingerprint() != about.study_fingerprint:
+            raise InputError(
+                f"The study {study.root} is not the one the model of {about.subject} was trained on "
+                f"({about.study!r}); give the right folder with --study."
+            )
+        return study
+
+    def _protocol(self, level: Blur) -> Protocol:
+        return Protocol(level.name, self.repetitions, self.average, n_way=self.n_way, k=self.k)
+
+    def _row(self, about: Description, ranking: Ranking, method: str | None = None) -> dict[str, Any]:
+        return {
+            "study": about.study,
+            "setting": about.setting,
+            "subject": about.subject,
+            "method": method or about.method,
+            "brain_encoder": method or about.options.brain_encoder,
+            "vision_encoder": about.vision_encoder,
+            "seed": 0 if method else about.seed,
+            **score(ranking, self._protocol(about.preset.base)),
+        }
+
+    def _ridge(self, study: Study, about: Description, test: Trials) -> tuple[dict[str, Any], Ranking]:
+        crisp = preset("vanilla")
+        about = replace(about, preset=crisp)
+        store = self.store_for(study, about)
+        train = Job.of(about).trials(study, "train")
+        baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp.base, train.images), train.concepts)
+        vision, images = gallery(store, test, crisp.base)
+        ranking = rank_gallery(baseline.predict(test.signals), test, baseline.centre(vision), images)
+        return self._row(about, ranking, RIDGE), ranking
+
+
+def gallery(store: FeatureStore, test: Trials, level: Blur) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Embeddings and names of the distinct test images at a blur level."""
+    images = tuple(sorted(set(test.images)))
+    return store.vectors(level, images), images

@@ -1,0 +1,71 @@
+"""Result tables for the terminal."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from rich.table import Table
+
+from ubp.results import second_top
+
+
+def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], caption: str | None = None) -> Table:
+    """A table whose first column is text and whose other columns are aligned right."""
+    result = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
+    for place, name in enumerate(header):
+        result.add_column(name, justify="left" if place == 0 else "right")
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def summary_table(summary: pd.DataFrame, setting: str) -> Table:
+    """Methods of one setting with accuracy, interval and chance, in per cent."""
+    part = summary[summary["setting"] == setting]
+    top = second_top(part)
+    rows = [
+        (
+            row["method"],
+            f"{100 * row['top1']:.1f}",
+            f"{100 * row['top1_low']:.1f} to {100 * row['top1_high']:.1f}",
+            f"{100 * row['top1_chance']:.1f}",
+            f"{100 * row[top]:.1f}",
+            f"{row['mean_percentile_rank']:.3f}",
+            str(row["subjects"]),
+            str(row["seeds"]),
+            row["gallery_level"],
+        )
+        for _, row in part.iterrows()
+    ]
+    header = ("method", "top-1 %", "95 % interval", "chance %", f"top-{top[3:]} %", "percentile rank")
+    caption = (
+        f"gallery of {'/'.join(sorted(set(part['gallery_size'])))} images, "
+        f"{'/'.join(sorted(set(part['repetitions'])))} repetitions averaged, {'/'.join(sorted(set(part['protocol'])))}"
+    )
+    return table(f"Zero-shot retrieval, {setting}", (*header, "subjects", "seeds", "gallery"), rows, caption=caption)
+
+
+def subject_table(results: pd.DataFrame, setting: str) -> Table:
+    """Top-1 in per cent per subject and method, mean over seeds."""
+    part = results[results["setting"] == setting]
+    methods = list(dict.fromkeys(part["method"]))
+    means = part.groupby(["subject", "method"])["top1"].mean()
+    rows = [
+        (subject, *(f"{100 * means[subject, m]:.1f}" if (subject, m) in means.index else "" for m in methods))
+        for subject in sorted(set(part["subject"]))
+    ]
+    return table(f"Top-1 % by subject, {setting}", ("subject", *methods), rows)
+
+
+def comparison_table(comparisons: pd.DataFrame, setting: str) -> Table:
+    """Paired differences in top-1, in percentage points."""
+    part = comparisons[comparisons["setting"] == setting]
+    rows = [
+        (
+            f"{row['method']} - {row['against']}",
+            f"{100 * row['difference']:+.1f}",
+            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
+        )
+        for _, row in part.iterrows()
+    ]
+    caption = "paired over subjects, seeds and images; an interval that leaves out 0 is a difference"
+    return table(f"Differences in top-1, points, {setting}", ("methods", "difference", "95 % interval"), rows, caption)
