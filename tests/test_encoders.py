@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 
-from ubp.errors import InputError
+from ubp.errors import InputError, UbpError
 from ubp.images.clip import TOWERS, ClipEncoder
 from ubp.images.encoders import ENCODERS, USAGE, image_encoder
 from ubp.images.load import load_image
@@ -88,6 +89,16 @@ def test_unknown_spec(spec, hint):
     with pytest.raises(InputError, match=hint) as error:
         image_encoder(spec)
     one_sentence(error, repr(spec))
+
+
+@pytest.mark.parametrize(
+    ("module", "spec", "extra"), [("onnxruntime", "onnx:a.onnx", "onnx"), ("open_clip", "open_clip:RN50", "clip")]
+)
+def test_library_that_is_not_installed(monkeypatch, module, spec, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UbpError, match=rf"pip install 'ubp\[{extra}\]'") as error:
+        image_encoder(spec)
+    one_sentence(error)
 
 
 def test_gabor_by_name():
