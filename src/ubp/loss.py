@@ -45,6 +45,5 @@ def contrastive_loss(similarity: Tensor) -> Tensor:
     Tensor of shape (), float32
     """
     similarity = similarity.float()
-    rows = torch.logsumexp(similarity, dim=1)
-    columns = torch.logsumexp(similarity, dim=0)
-    return (0.5 * (rows + columns) - similarity.diagonal()).mean()
+    rows, columns = similarity.log_softmax(dim=1), similarity.log_softmax(dim=0)
+    return -0.5 * (rows.diagonal() + columns.diagonal()).mean()

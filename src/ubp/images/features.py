@@ -42,6 +42,8 @@ class FeatureStore:
         Sorted, relative to the image folder.
     dim : int
         Length of a vector.
+    encoder_fingerprint : str
+        Digest of the encoder's weights and preprocessing.
     encoder_name : str
         For people.
     computed : tuple of str
@@ -53,6 +55,7 @@ class FeatureStore:
     images: tuple[str, ...]
     dim: int
     encoder_name: str
+    encoder_fingerprint: str
     computed: tuple[str, ...] = ()
 
     @classmethod
@@ -146,7 +149,8 @@ class FeatureStore:
         folder = Path(folder)
         manifest = read_manifest(folder / MANIFEST)
         images = tuple(sorted(manifest["images"]))
-        store = cls(folder, manifest["key"], images, manifest["dim"], manifest["encoder"]["name"])
+        about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint")}
+        store = cls(folder, manifest["key"], images, manifest["dim"], **about)
         for name in store.levels:
             store._rows(name)
         return store
