@@ -1,0 +1,66 @@
+"""The whole method in one command, on a simulated study whose gaps are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ubp.commands import evaluate, train
+from ubp.config import TrainOptions
+from ubp.data.simulated import Simulation, simulate
+from ubp.data.study import Study
+from ubp.errors import InputError
+from ubp.progress import console
+from ubp.report import write_report
+
+SIMULATION = Simulation()
+OPTIONS = TrainOptions(epochs=40, batch_size=256, learning_rate=1e-3)
+
+
+def demo(
+    out: Path = Path("demo"),
+    seeds: Sequence[int] = (0, 1, 2),
+    quiet: bool = False,
+    simulation: Simulation = SIMULATION,
+    options: TrainOptions = OPTIONS,
+) -> Path:
+    """Simulate, train vanilla, fixed blur, UBP and a control with shuffled pairs, evaluate, and write a report.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for everything; what is there already is kept.
+    seeds : sequence of int
+    quiet : bool
+    simulation : Simulation
+        The blur of the presets is the simulation's true width, and its neighbours.
+    options : TrainOptions
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    InputError
+        When `out` holds a study that is not this simulation's.
+    """
+    folder = out / "study"
+    study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
+    if study.info.modality != "simulated":
+        raise InputError(f"{folder} is not a simulated study; choose another folder for the demo.")
+    runs = out / "runs"
+    settings = {
+        "out": runs,
+        "width": simulation.true_width,
+        "step": simulation.width_step,
+        "seeds": seeds,
+        "store": out / "features",
+        "quiet": quiet,
+    }
+    train(folder, presets=("vanilla", "blur", "ubp"), options=options, **settings)
+    train(folder, presets=("ubp",), options=replace(options, shuffle_pairs=True), **settings)
+    results = evaluate(runs, store=out / "features", quiet=quiet)
+    report = write_report(out / "report.html", study=study, runs=runs, results=results)
+    console.print(f"The report: {report}", soft_wrap=True)
+    return report
