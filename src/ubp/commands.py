@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ubp.config import TrainOptions, preset
 from ubp.data.simulated import Simulation
-from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
@@ -19,11 +18,13 @@ from ubp.images.features import FeatureStore, default_root
 from ubp.model import Description
 from ubp.progress import console, progress
 from ubp.results import Evaluation, Results, find_runs
-from ubp.tables import comparison_table, subject_table, summary_table, table
+from ubp.tables import comparison_table, study_table, subject_table, summary_table
 
 
 def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
     """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
+    from ubp.data.simulated import simulate as make_study
+
     study = make_study(out, options, quiet=quiet)
     console.print(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
     return study
@@ -33,10 +34,7 @@ def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -
     """Print what a study holds; with `check`, read everything in it."""
     study = Study.open(path, allow_shared_concepts)
     about = study.info
-    counts = study.describe()
-    console.print(
-        table(about.name, [str(name).replace("_", " ") for name in counts], counts.astype(str).to_numpy().tolist())
-    )
+    console.print(study_table(study))
     rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz from {about.tmin:g} s"
     lines = {
         "modality": f"{about.modality}, {rate}",

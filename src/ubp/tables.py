@@ -3,19 +3,36 @@
 from collections.abc import Iterable
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
+from ubp.data.study import Study
 from ubp.results import second_top
 
 
 def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], caption: str | None = None) -> Table:
     """A table whose first column is text and whose other columns are aligned right."""
-    result = Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")
+    result = Table(
+        title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
+    )
     for place, name in enumerate(header):
         result.add_column(name, justify="left" if place == 0 else "right")
     for row in rows:
-        result.add_row(*row)
+        result.add_row(*map(escape, row))
     return result
+
+
+def study_table(study: Study) -> Table:
+    """Subjects of a study: trials, channels, samples, and images, concepts and repetitions of each split."""
+    header = ("subject", "sessions", "trials", "channels", "samples", "train", "test")
+    rows = []
+    for _, row in study.describe().iterrows():
+        splits = [
+            f"{row[f'{split}_images']} / {row[f'{split}_concepts']} / {row[f'{split}_repetitions']}"
+            for split in ("train", "test")
+        ]
+        rows.append((*(str(row[name]) for name in ("subject", "sessions", "trials", "channels", "times")), *splits))
+    return table(study.info.name, header, rows, caption="train, test: images / concepts / repetitions of an image")
 
 
 def summary_table(summary: pd.DataFrame, setting: str) -> Table:
