@@ -1,0 +1,119 @@
+"""Queries and their best images, the right one framed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ubp.files import inside
+from ubp.images.load import load_image
+from ubp.plots.style import GREY, RIGHT_COLOUR, WIDTH, new_figure, write
+
+TILE = 160  # pixels of a tile's side
+STEP = 1.12  # tiles from one column to the next
+TALL = 1.3  # tiles from one row to the next, with room for a name
+START = 0.95  # tiles left of the first column, for the rank
+BREAK = 0.3  # tiles between the seen image and the best ones
+NAME_LENGTH = 20
+
+
+def choose_queries(ranks: np.ndarray, n_queries: int, seed: int = 0) -> np.ndarray:
+    """Choose queries evenly from the best to the worst rank; among equal ranks by chance.
+
+    Parameters
+    ----------
+    ranks : array of shape (n,)
+    n_queries : int
+        All are chosen when there are fewer.
+    seed : int
+
+    Returns
+    -------
+    int array, positions in `ranks` by increasing rank
+    """
+    ranks = np.asarray(ranks, float)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(ranks)), ranks))
+    chosen = np.linspace(0, len(ranks) - 1, min(n_queries, len(ranks))).round().astype(int)
+    return order[chosen]
+
+
+def montage_figure(
+    image_folder: Path,
+    table: pd.DataFrame,
+    n_queries: int = 8,
+    seed: int = 0,
+    names: Mapping[str, str] | None = None,
+) -> Figure:
+    """Show the seen image and the best images of some queries, good and bad, with a frame around the right one.
+
+    Parameters
+    ----------
+    image_folder : Path
+        What the images are relative to.
+    table : DataFrame
+        One row a query: image, rank, best_1, best_2, ...; what :meth:`ubp.evaluate.Ranking.table` gives.
+    n_queries : int
+        Queries shown, spread evenly over the ranks by :func:`choose_queries`.
+    seed : int
+        Of the choice among equal ranks.
+    names : mapping of str to str, optional
+        Name to write under an image, such as its concept; by default its file name.
+
+    Raises
+    ------
+    ValueError
+        When the table has no query.
+    InputError
+        When an image cannot be read or leaves the folder.
+    """
+    places = [column for column in table.columns if column.startswith("best_")]
+    if not len(table) or not places:
+        raise ValueError("The table of ranks has no query or no best images; expected columns image, rank, best_1, ...")
+    rows = table.iloc[choose_queries(table["rank"].to_numpy(), n_queries, seed)]
+    width = START + BREAK + STEP * (1 + len(places))
+    height = TALL * len(rows) + 0.35
+    with new_figure(WIDTH * height / width, layout=None) as figure:
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        axes.set_axis_off()
+        write(axes, START + 0.5, 0.2, "seen", ha="center", va="center")
+        for place in range(len(places)):
+            text = "best" if place == 0 else f"{place + 1}."
+            write(axes, _column(place) + 0.5, 0.2, text, ha="center", va="center")
+        for i, row in enumerate(rows.to_dict("records")):
+            top = 0.35 + TALL * i
+            write(axes, START - 0.12, top + 0.5, f"rank {row['rank']:g}", ha="right", va="center", fontsize=10)
+            _tile(axes, image_folder, row["image"], START, top, names)
+            for place, column in enumerate(places):
+                _tile(axes, image_folder, row[column], _column(place), top, names, right=row[column] == row["image"])
+    return figure
+
+
+def _column(place: int) -> float:
+    return START + BREAK + STEP * (1 + place)
+
+
+def _tile(
+    axes: Axes,
+    folder: Path,
+    image: str,
+    left: float,
+    top: float,
+    names: Mapping[str, str] | None,
+    right: bool = False,
+) -> None:
+    pixels = load_image(inside(folder, image), TILE).permute(1, 2, 0).numpy()
+    axes.imshow(pixels, extent=(left, left + 1, top + 1, top), interpolation="lanczos", aspect="equal", gid=image)
+    if right:
+        frame = Rectangle(
+            (left, top), 1, 1, fill=False, edgecolor=RIGHT_COLOUR, linewidth=4, gid="right", zorder=3, joinstyle="miter"
+        )
+        axes.add_patch(frame)
+    name = (names or {}).get(image, Path(image).stem)
+    name = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    colour, weight = (RIGHT_COLOUR, "bold") if right else (GREY, "normal")
+    write(axes, left + 0.5, top + 1.06, name, ha="center", va="top", fontsize=7, color=colour, weight=weight)

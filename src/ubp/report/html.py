@@ -1,0 +1,74 @@
+"""Tables and figures as HTML that holds all it shows; every text is escaped."""
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI = 180  # twice what the page shows, for screens with dense pixels
+NUMBER = re.compile(r"[+-]?\d[\d.e+-]*")
+
+CSS = """
+#filter-by-tags-dropdown-menu, .badge, .navbar-brand img { display: none !important; }
+.ubp p, .ubp figcaption { max-width: 60rem; }
+.ubp figure { margin: 0 0 0.5rem 0; }
+.ubp figure img { display: block; width: 100%; max-width: 60rem; height: auto; }
+.ubp figcaption { margin-top: 0.6rem; color: #444; }
+.ubp table { border-collapse: collapse; margin: 0.5rem 0 1rem 0; font-variant-numeric: tabular-nums; }
+.ubp th, .ubp td { padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid #ddd; }
+.ubp th, .ubp td { vertical-align: top; text-align: left; }
+.ubp .number, .ubp th.number { text-align: right; white-space: nowrap; }
+.ubp td { overflow-wrap: anywhere; }
+.ubp .wide { overflow-x: auto; }
+.ubp .wide td { white-space: nowrap; }
+"""
+
+
+def figure_html(figure: Figure, caption: str, photographic: bool = False) -> str:
+    """Render a figure into an <img> that holds its own pixels; lossless unless it is made of photographs."""
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        # A concept in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        canvas.draw()
+    data = io.BytesIO()
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels.save(data, "webp", **({"quality": 88} if photographic else {"lossless": True, "quality": 20}))
+    source = base64.b64encode(data.getvalue()).decode()
+    width, height = pixels.size
+    return (
+        f'<figure><img alt="{escape(caption)}" width="{width}" height="{height}" src="data:image/webp;base64,{source}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def table_html(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of cells as an HTML table, every text escaped; columns of numbers are aligned right."""
+    columns = {key: [plain(row.get(key, "")) for row in rows] for key in dict.fromkeys(key for r in rows for key in r)}
+    kinds = [' class="number"' if all(map(NUMBER.fullmatch, texts)) else "" for texts in columns.values()]
+    head = _cells("th", columns, kinds)
+    body = "".join(_cells("td", texts, kinds) for texts in zip(*columns.values(), strict=True))
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _cells(tag: str, texts: Iterable[str], kinds: Sequence[str]) -> str:
+    cells = (f"<{tag}{kind}>{escape(text)}</{tag}>" for text, kind in zip(texts, kinds, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def plain(value: Any) -> str:
+    """A value as short text: numbers to six digits, lists joined by commas."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    return "none" if value is None else str(value)
