@@ -110,7 +110,7 @@ def lead_field(
 def place_sources(
     rng: np.random.Generator, n_sources: int, centre: tuple[float, float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places and directions of random dipoles in the cortex: all over the upper head, or about a centre on either side."""
+    """Places and directions of random dipoles: all over the upper head, or about a centre on either side."""
     if centre is None:
         towards = rng.normal(size=(n_sources, 3))
         towards[:, 2] = np.abs(towards[:, 2]) - 0.3
@@ -124,22 +124,26 @@ def place_sources(
 
 
 def time_courses(rng: np.random.Generator, latency: np.ndarray, frequency: np.ndarray, times: np.ndarray) -> np.ndarray:
-    r"""Evoked responses ``exp(-u^2 / 2) cos(2 pi f (t - latency) + phase)``, ``u = f (t - latency) / 0.4``.
+    r"""Evoked responses: a damped oscillation from its latency on, strongest half a cycle later.
+
+    .. math:: h(t) = v^2 e^{2 (1 - v)} \cos(\pi v + \phi), \quad v = 2 f (t - \mathrm{latency}) > 0
 
     Parameters
     ----------
+    rng : numpy Generator
+        Draws the phases.
     latency, frequency : ndarray of shape (n,)
         Seconds and Hz.
     times : ndarray of shape (n_times,)
-        Seconds; a response is 0 before time 0.
+        Seconds.
 
     Returns
     -------
     ndarray of shape (n, n_times)
     """
-    cycles = frequency[:, None] * (times[None] - latency[:, None])
+    v = np.maximum(2 * frequency[:, None] * (times - latency[:, None]), 0)
     phase = rng.uniform(0, 2 * np.pi, (len(latency), 1))
-    return np.exp(-((cycles / 0.4) ** 2) / 2) * np.cos(2 * np.pi * cycles + phase) * (times > 0)
+    return v**2 * np.exp(2 * (1 - v)) * np.cos(np.pi * v + phase)
 
 
 @lru_cache(maxsize=8)
@@ -198,9 +202,9 @@ STAGES = {
         (0.12, -1.0, 0.05), 0.07, 0.06, {"14 px": 1.0, "8.5 px": 1.0, "5 px": 0.5, "3 px": 0.3, "colour": 0.5}
     ),
     "middle": Stage(
-        (0.45, -0.85, 0.1), 0.12, 0.08, {"14 px": 0.5, "8.5 px": 1.0, "5 px": 1.0, "3 px": 0.5, "colour": 1.0}
+        (0.45, -0.85, 0.1), 0.08, 0.08, {"14 px": 0.5, "8.5 px": 1.0, "5 px": 1.0, "3 px": 0.5, "colour": 1.0}
     ),
     "late": Stage(
-        (0.7, -0.55, 0.25), 0.18, 0.12, {"14 px": 0.5, "8.5 px": 0.5, "5 px": 1.0, "3 px": 1.0, "colour": 0.5}
+        (0.7, -0.55, 0.25), 0.13, 0.12, {"14 px": 0.5, "8.5 px": 0.5, "5 px": 1.0, "3 px": 1.0, "colour": 0.5}
     ),
 }

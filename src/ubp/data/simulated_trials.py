@@ -111,7 +111,7 @@ def make_brain(options: Simulation, subject: int) -> Brain:
         places.append(place * np.minimum(1, limit))
         directions.append(direction / np.linalg.norm(direction, axis=1, keepdims=True))
         m = n * RESPONSES_PER_SOURCE
-        latency = stage.latency + shared.exponential(stage.duration, m) + 0.02 * private * own.normal()
+        latency = stage.latency + shared.exponential(stage.duration, m) + 0.01 * private * abs(own.normal())
         frequency = np.exp(shared.uniform(np.log(4), np.log(12), m))
         courses.append(forward.time_courses(shared, latency, frequency, times).reshape(n, RESPONSES_PER_SOURCE, -1))
         scale = np.zeros((dim, 1))
@@ -181,7 +181,7 @@ def make_signals(
 ) -> Iterator[np.ndarray]:
     r"""Make the signals of a subject block by block.
 
-    .. math:: x = g \, R^T \phi(\\mathrm{blur}_w(\\mathrm{image})) E \\sqrt{\\mathrm{snr} / P} + A N F^T
+    .. math:: x = g \, R^T \phi(\mathrm{blur}_w(\mathrm{image})) E \sqrt{\mathrm{snr} / P} + A N F^T
 
     with the gain g and width w of the trial, readout R, evoked responses E, signal power P, white noise N and the
     factors A (channels) and F (times) of the noise.
