@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ubp.commands import build_store
 from ubp.config import Preset, TrainOptions, preset
+from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.demo import OPTIONS, SIMULATION
 from ubp.experiment import Job, train
@@ -48,7 +49,7 @@ def measure(
         store = build_store(study, "gabor", ladder, folder / "features", quiet=True)
         for blur in presets:
             for subject in study.subjects:
-                train(study, store, Job(subject, blur, options, seed), folder / f"runs-{seed}")
+                train(study, store, Job(subject, blur, options, seed, channels=POSTERIOR), folder / f"runs-{seed}")
         evaluation = Evaluation(lambda study, about, store=store: store, ridge=False)
         results = evaluation.run(find_runs(folder / f"runs-{seed}"))
         tables.append(results.table.assign(subject=f"study-{seed}"))

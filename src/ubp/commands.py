@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ubp.config import TrainOptions, preset
 from ubp.data.simulated import Simulation
+from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
@@ -23,8 +24,6 @@ from ubp.tables import comparison_table, study_table, subject_table, summary_tab
 
 def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
     """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
-    from ubp.data.simulated import simulate as make_study
-
     study = make_study(out, options, quiet=quiet)
     console.print(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
     return study

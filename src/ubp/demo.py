@@ -6,14 +6,16 @@ from pathlib import Path
 
 from ubp.commands import evaluate, train
 from ubp.config import TrainOptions
+from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.progress import console
 from ubp.report import write_report
+from ubp.results import find_runs
 
 SIMULATION = Simulation()
-OPTIONS = TrainOptions(epochs=40, batch_size=256, learning_rate=1e-3)
+OPTIONS = TrainOptions(epochs=20, batch_size=256, learning_rate=1e-3)
 
 
 def demo(
@@ -54,6 +56,7 @@ def demo(
         "out": runs,
         "width": simulation.true_width,
         "step": simulation.width_step,
+        "channels": POSTERIOR,
         "seeds": seeds,
         "store": out / "features",
         "quiet": quiet,
@@ -61,6 +64,15 @@ def demo(
     train(folder, presets=("vanilla", "blur", "ubp"), options=options, **settings)
     train(folder, presets=("ubp",), options=replace(options, shuffle_pairs=True), **settings)
     results = evaluate(runs, store=out / "features", quiet=quiet)
-    report = write_report(out / "report.html", study=study, runs=runs, results=results)
+    report = write_report(
+        out / "report.html",
+        title="UBP on a simulated study with known gaps",
+        study=study,
+        runs=find_runs(runs),
+        summary=results.summary(),
+        results=results.table,
+        comparisons=results.comparisons(),
+        image_size=simulation.image_size,
+    )
     console.print(f"The report: {report}", soft_wrap=True)
     return report

@@ -53,9 +53,10 @@ class Results:
         """One row per setting and method: means over subjects and seeds, the interval of top-1, chance."""
         rows = []
         top = second_top(self.table)
+        metrics = ["top1", top, "mean_percentile_rank", "top1_chance", f"{top}_chance"]
         for setting, method in self.hits:
             part = self.table.query("setting == @setting and method == @method")
-            means = part.groupby("subject")[["top1", top, "mean_percentile_rank", "top1_chance"]].mean().mean()
+            means = part.groupby("subject")[metrics].mean().mean()
             low, high = bootstrap_interval(list(self.scores(setting, method).values()))
             rows.append(
                 {
@@ -68,6 +69,7 @@ class Results:
                     "top1_high": high,
                     "top1_chance": means["top1_chance"],
                     top: means[top],
+                    f"{top}_chance": means[f"{top}_chance"],
                     "mean_percentile_rank": means["mean_percentile_rank"],
                     "gallery_size": _range(part["gallery_size"]),
                     "gallery_level": "/".join(sorted(set(part["gallery_level"]))),

@@ -16,7 +16,7 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
         title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
     )
     for place, name in enumerate(header):
-        result.add_column(name, justify="left" if place == 0 else "right")
+        result.add_column(name, justify="left" if place == 0 else "right", no_wrap=len(name) < 10)
     for row in rows:
         result.add_row(*map(escape, row))
     return result
@@ -44,21 +44,25 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
             row["method"],
             f"{100 * row['top1']:.1f}",
             f"{100 * row['top1_low']:.1f} to {100 * row['top1_high']:.1f}",
-            f"{100 * row['top1_chance']:.1f}",
             f"{100 * row[top]:.1f}",
             f"{row['mean_percentile_rank']:.3f}",
-            str(row["subjects"]),
             str(row["seeds"]),
-            row["gallery_level"],
+            row["gallery_level"].split("-")[0],
         )
         for _, row in part.iterrows()
     ]
-    header = ("method", "top-1 %", "95 % interval", "chance %", f"top-{top[3:]} %", "percentile rank")
+    first = part.iloc[0]
     caption = (
-        f"gallery of {'/'.join(sorted(set(part['gallery_size'])))} images, "
-        f"{'/'.join(sorted(set(part['repetitions'])))} repetitions averaged, {'/'.join(sorted(set(part['protocol'])))}"
+        f"chance {100 * first['top1_chance']:.1f} % and {100 * first[f'{top}_chance']:.1f} %; {first['subjects']} "
+        f"subjects; gallery of {_each(part['gallery_size'])} images, blurred as in the last column (w is the kernel "
+        f"width); {_each(part['repetitions'])} repetitions averaged; {_each(part['protocol'])}"
     )
-    return table(f"Zero-shot retrieval, {setting}", (*header, "subjects", "seeds", "gallery"), rows, caption=caption)
+    header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile rank", "seeds", "gallery")
+    return table(f"Zero-shot retrieval, {setting}", header, rows, caption)
+
+
+def _each(values: pd.Series) -> str:
+    return "/".join(dict.fromkeys(map(str, values)))
 
 
 def subject_table(results: pd.DataFrame, setting: str) -> Table:
@@ -75,7 +79,8 @@ def subject_table(results: pd.DataFrame, setting: str) -> Table:
 
 def comparison_table(comparisons: pd.DataFrame, setting: str) -> Table:
     """Paired differences in top-1, in percentage points."""
-    part = comparisons[comparisons["setting"] == setting]
+    shuffled = comparisons[["method", "against"]].apply(lambda names: names.str.contains("shuffled")).any(axis=1)
+    part = comparisons[(comparisons["setting"] == setting) & ~shuffled]
     rows = [
         (
             f"{row['method']} - {row['against']}",

@@ -55,6 +55,7 @@ def unpack(
     *,
     top: str | None = None,
     password: str | None = None,
+    holds: str | None = None,
     limits: Limits | None = None,
     advance: Advance = lambda n: None,
 ) -> Tree:
@@ -70,6 +71,8 @@ def unpack(
         When the archive holds nothing but one folder of this name, its content goes directly into `folder`.
     password : str, optional
         For a protected zip.
+    holds : str, optional
+        Path that the folder must have in the end.
     limits : Limits, optional
         How much the archive may grow.
     advance : callable, optional
@@ -93,6 +96,8 @@ def unpack(
         if top and all(name.startswith(f"{top}/") for name in written):
             _promote(work, top)
             written = {name.partition("/")[2]: entry for name, entry in written.items()}
+        if holds and not (work / holds).exists():
+            raise InputError(f"{archive} does not hold {holds}; it is another archive than expected, remove it.")
     return _tree(written)
 
 
