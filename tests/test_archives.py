@@ -94,6 +94,12 @@ def test_another_top_folder_stays(tmp_path):
     assert set(contents(tmp_path / "x")) == {"one/a", "two/b"}
 
 
+def test_another_archive_than_expected(tmp_path):
+    archive = zipped(tmp_path / "a.zip", FILES)
+    refused(archive, tmp_path / "x", "does not hold ses-02; it is another archive", top="sub-01", holds="ses-02")
+    assert unpack(archive, tmp_path / "x", top="sub-01", holds="ses-01/a.npy").files == 3
+
+
 def test_clutter_of_other_systems_is_left_out(tmp_path):
     archive = zipped(tmp_path / "a.zip", {"images/a.jpg": b"1", "__MACOSX/images/._a.jpg": b"2"})
     assert unpack(archive, tmp_path / "x", top="images").files == 1

@@ -52,17 +52,23 @@ def demo(
     if study.info.modality != "simulated":
         raise InputError(f"{folder} is not a simulated study; choose another folder for the demo.")
     runs = out / "runs"
-    settings = {
-        "out": runs,
-        "width": simulation.true_width,
-        "step": simulation.width_step,
-        "channels": POSTERIOR,
-        "seeds": seeds,
-        "store": out / "features",
-        "quiet": quiet,
-    }
-    train(folder, presets=("vanilla", "blur", "ubp"), options=options, **settings)
-    train(folder, presets=("ubp",), options=replace(options, shuffle_pairs=True), **settings)
+    steps = (
+        (("vanilla", "blur", "ubp"), options),
+        (("ubp",), replace(options, shuffle_pairs=True)),
+    )
+    for presets, chosen in steps:
+        train(
+            folder,
+            out=runs,
+            presets=presets,
+            width=simulation.true_width,
+            step=simulation.width_step,
+            seeds=seeds,
+            channels=POSTERIOR,
+            options=chosen,
+            store=out / "features",
+            quiet=quiet,
+        )
     results = evaluate(runs, store=out / "features", quiet=quiet)
     report = write_report(
         out / "report.html",

@@ -80,7 +80,7 @@ class Description:
     @property
     def method(self) -> str:
         """Name of the preset, marked when the pairs were shuffled."""
-        return f"{self.preset.name}, shuffled pairs" if self.options.shuffle_pairs else self.preset.name
+        return f"{self.preset.name}, shuffled" if self.options.shuffle_pairs else self.preset.name
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON."""

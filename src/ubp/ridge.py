@@ -1,8 +1,9 @@
 """The baseline every result stands beside: ridge regression from signals to image embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
@@ -44,28 +45,25 @@ class RidgeBaseline:
         scores = np.zeros(len(self.alphas))
         folds = min(self.n_folds, len(set(concepts)))
         for fit_rows, held_rows in GroupKFold(folds, shuffle=True, random_state=0).split(flat, groups=concepts):
-            for index, alpha in enumerate(self.alphas):
-                scores[index] += self._score(alpha, flat, vision, fit_rows, held_rows)
+            self._scale(flat[fit_rows], vision[fit_rows])
+            centred, target = self.centre(vision), np.arange(len(held_rows))
+            path = ridge_path(self.scaled(flat[fit_rows]), centred[fit_rows], self.scaled(flat[held_rows]), self.alphas)
+            for index, predicted in enumerate(path):
+                rank = ranks(cosine_similarity(predicted, centred[held_rows]), target)
+                scores[index] += mean_percentile_rank(rank, len(held_rows))
         self.alpha_ = self.alphas[int(np.argmax(scores))]
-        self._fit(self.alpha_, flat, vision)
+        self._scale(flat, vision)
+        self.ridge_ = Ridge(alpha=self.alpha_, fit_intercept=False).fit(self.scaled(flat), self.centre(vision))
         return self
 
-    def _fit(self, alpha: float, flat: np.ndarray, vision: np.ndarray) -> None:
+    def _scale(self, flat: np.ndarray, vision: np.ndarray) -> None:
         self.mean_, deviation = flat.mean(axis=0), flat.std(axis=0)
         self.deviation_ = np.where(deviation > 0, deviation, 1)
         self.vision_mean_ = vision.mean(axis=0)
-        scaled = (flat - self.mean_) / self.deviation_
-        self.ridge_ = Ridge(alpha=alpha).fit(scaled, vision - self.vision_mean_)
 
-    def _score(
-        self, alpha: float, flat: np.ndarray, vision: np.ndarray, fit_rows: np.ndarray, held_rows: np.ndarray
-    ) -> float:
-        self._fit(alpha, flat[fit_rows], vision[fit_rows])
-        similarity = cosine_similarity(self._predict(flat[held_rows]), self.centre(vision[held_rows]))
-        return mean_percentile_rank(ranks(similarity, np.arange(len(held_rows))), len(held_rows))
-
-    def _predict(self, flat: np.ndarray) -> np.ndarray:
-        return self.ridge_.predict((flat - self.mean_) / self.deviation_).astype(np.float32)
+    def scaled(self, flat: np.ndarray) -> np.ndarray:
+        """Features of shape (n, n_features) in units of the training trials' mean and deviation."""
+        return (flat - self.mean_) / self.deviation_
 
     def centre(self, vision: np.ndarray) -> np.ndarray:
         """Image embeddings minus the training mean, to compare predictions with."""
@@ -73,4 +71,38 @@ class RidgeBaseline:
 
     def predict(self, signals: np.ndarray) -> np.ndarray:
         """Predicted embeddings minus the training mean, shape (n_trials, embed_dim), float32."""
-        return self._predict(signals.reshape(len(signals), -1).astype(np.float64))
+        return self.ridge_.predict(self.scaled(signals.reshape(len(signals), -1))).astype(np.float32)
+
+
+def ridge_path(
+    signals: np.ndarray, vision: np.ndarray, held_out: np.ndarray, alphas: Sequence[float]
+) -> Iterator[np.ndarray]:
+    r"""Predictions for every penalty from one eigendecomposition.
+
+    .. math:: \hat Y_\alpha = Z Q (\Lambda + \alpha I)^{-1} Q^T X^T Y, \quad X^T X = Q \Lambda Q^T
+
+    or, with fewer trials than features, the same from the eigenvectors of `X X^T`.
+
+    Parameters
+    ----------
+    signals : array of shape (n_trials, n_features)
+        `X`, centred.
+    vision : array of shape (n_trials, embed_dim)
+        `Y`, centred.
+    held_out : array of shape (n_held_out, n_features)
+        `Z`.
+    alphas : sequence of float
+
+    Yields
+    ------
+    array of shape (n_held_out, embed_dim), float32
+        One for each penalty.
+    """
+    if signals.shape[0] >= signals.shape[1]:
+        values, vectors = eigh(signals.T @ signals)
+        left, right = held_out @ vectors, vectors.T @ (signals.T @ vision)
+    else:
+        values, vectors = eigh(signals @ signals.T)
+        left, right = held_out @ (signals.T @ vectors), vectors.T @ vision
+    for alpha in alphas:
+        yield ((left / (values + alpha)) @ right).astype(np.float32)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,8 +16,9 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
     result = Table(
         title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
     )
+    result.box = SIMPLE_HEAD
     for place, name in enumerate(header):
-        result.add_column(name, justify="left" if place == 0 else "right", no_wrap=len(name) < 10)
+        result.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:
         result.add_row(*map(escape, row))
     return result
@@ -52,12 +54,14 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
         for _, row in part.iterrows()
     ]
     first = part.iloc[0]
+    chances = " and ".join(f"{100 * first[name]:.1f} %" for name in ("top1_chance", f"{top}_chance"))
+    plural = "s" if first["subjects"] > 1 else ""
     caption = (
-        f"chance {100 * first['top1_chance']:.1f} % and {100 * first[f'{top}_chance']:.1f} %; {first['subjects']} "
-        f"subjects; gallery of {_each(part['gallery_size'])} images, blurred as in the last column (w is the kernel "
-        f"width); {_each(part['repetitions'])} repetitions averaged; {_each(part['protocol'])}"
+        f"chance {chances}; {first['subjects']} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
+        f"blurred as in the last column (w is the kernel width); {_each(part['repetitions'])} repetitions averaged; "
+        f"{_each(part['protocol'])}"
     )
-    header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile rank", "seeds", "gallery")
+    header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile\nrank", "seeds", "gallery")
     return table(f"Zero-shot retrieval, {setting}", header, rows, caption)
 
 

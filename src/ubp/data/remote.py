@@ -159,6 +159,8 @@ def pull(
     try:
         with session.get(notes.url, headers=headers, stream=True, timeout=timeout) as response:
             answered = True
+            # a short body is told apart below; this way its last bytes are not lost
+            response.raw.enforce_content_length = False
             _begin(response, handle, notes, here)
             if None not in (notes.total, size) and notes.total != size:
                 raise Refused(f"announces {notes.total} bytes, expected {size}")
