@@ -14,7 +14,9 @@ import zlib
 import numpy as np
 import pytest
 
+from ubp.data import zipcrypto
 from ubp.data.archives import Limits, Tree, describe, unpack
+from ubp.data.zipcrypto import decrypt
 from ubp.errors import InputError
 
 FILES = {
@@ -272,6 +274,46 @@ def test_a_protected_zip(tmp_path, method):
         refused(archive, tmp_path / "x", "password", password=wrong)
     unpack(archive, tmp_path / "x", top="object_images", password="open sesame")
     assert contents(tmp_path / "x") == {name.removeprefix("object_images/"): body for name, body in SECRET.items()}
+
+
+def test_many_files_are_decrypted_together(tmp_path):
+    """Lanes of lengths 12 to 9000 and one over the block, against the cipher done one byte at a time."""
+    random = np.random.default_rng(1)
+    plain = [random.bytes(12 + int(length)) for length in [0, 1, 4084, 4085, *random.integers(0, 9000, 30)]]
+    secret = [Cipher(b"open sesame").encrypt(body) for body in plain]
+    assert decrypt(secret, b"open sesame") == plain
+    assert decrypt([], b"open sesame") == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_protected_zip_of_many_files(tmp_path, method, monkeypatch):
+    files = {f"{number:03d}.jpg": np.random.default_rng(number).bytes(20 + 40 * number) for number in range(50)}
+    archive = protected(tmp_path / "a.zip", {**files, "empty": b""}, b"open sesame", method)
+    monkeypatch.setattr(zipcrypto, "FEW", 3)
+    monkeypatch.setattr(zipcrypto, "BATCH", 12_000)
+    monkeypatch.setattr(zipcrypto, "LARGE", 1900)
+    sizes = [len(group) for group in zipcrypto.batches(zipfile.ZipFile(archive).infolist())]
+    assert sum(sizes) == 51
+    assert sizes.count(1) >= 3
+    assert max(sizes) > 10
+    refused(archive, tmp_path / "x", "password", password="shut")
+    unpack(archive, tmp_path / "x", password="open sesame")
+    assert contents(tmp_path / "x") == {**files, "empty": b""}
+    content = bytearray(archive.read_bytes())
+    content[-len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    refused(archive, tmp_path / "y", "CRC|invalid|password", password="open sesame")
+
+
+def test_protected_by_another_program(tmp_path):
+    if shutil.which("zip") is None:
+        pytest.skip("no program zip")
+    files = {f"{number:03d}.txt": b"%d " % number * 300 for number in range(40)}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    subprocess.run(["zip", "-q", "-P", "open sesame", "a.zip", *files], cwd=tmp_path, check=True)
+    unpack(tmp_path / "a.zip", tmp_path / "x", password="open sesame")
+    assert contents(tmp_path / "x") == files
 
 
 def test_a_packing_that_cannot_be_read(tmp_path):

@@ -16,7 +16,7 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
     result = Table(
         title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
     )
-    result.box = SIMPLE_HEAD
+    result.box, result.pad_edge, result.padding = SIMPLE_HEAD, False, (0, 0, 0, 1)
     for place, name in enumerate(header):
         result.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:
@@ -58,10 +58,10 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     plural = "s" if first["subjects"] > 1 else ""
     caption = (
         f"chance {chances}; {first['subjects']} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
-        f"blurred as in the last column (w is the kernel width); {_each(part['repetitions'])} repetitions averaged; "
-        f"{_each(part['protocol'])}"
+        f"blurred as in the last column (w is the kernel width); percentile is the mean "
+        f"percentile rank; {_each(part['repetitions'])} repetitions averaged; {_each(part['protocol'])}"
     )
-    header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile\nrank", "seeds", "gallery")
+    header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile", "seeds", "gallery")
     return table(f"Zero-shot retrieval, {setting}", header, rows, caption)
 
 

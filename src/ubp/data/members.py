@@ -11,17 +11,23 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ubp.data.zipcrypto import batches, open_many
 from ubp.errors import InputError
 
 MAX_DEPTH = 32
 MAX_HEADER = 16 * 1024**2
+STRONG = 0x40
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 ODD = (struct.error, UnicodeError, ValueError, OverflowError, FileExistsError)
+
+
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Member:
 
     name: str
     size: int
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    open: Opener
 
 
 def members(archive: Path, password: str | None, check: Callable[[int, int], object]) -> Iterator[Member]:
@@ -107,15 +113,21 @@ def _zip_members(archive: Path, password: str | None, check: Callable[[int, int]
         for info in infos:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise _not_plain(archive, info.filename)
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & STRONG:
                 raise NotImplementedError(f"method {info.compress_type}")
             if info.flag_bits & 1 and key is None:
                 raise InputError(f"{archive} is protected; give its password.")
-
-            def opener(info: zipfile.ZipInfo = info) -> AbstractContextManager[IO[bytes]]:
-                return opened.open(info, pwd=key)
-
-            yield Member(info.filename, info.file_size, opener)
+        for group in batches([info for info in infos if info.flag_bits & 1]):
+            if key and len(group) > 1:
+                for info, stream in open_many(archive, group, key):
+                    yield Member(info.filename, info.file_size, partial(nullcontext, stream))
+            else:
+                yield from (
+                    Member(info.filename, info.file_size, partial(opened.open, info, pwd=key)) for info in group
+                )
+        for info in infos:
+            if not info.flag_bits & 1:
+                yield Member(info.filename, info.file_size, partial(opened.open, info))
 
 
 def _tar_members(archive: Path, check: Callable[[int, int], object]) -> Iterator[Member]:
@@ -130,11 +142,7 @@ def _tar_members(archive: Path, check: Callable[[int, int], object]) -> Iterator
             if not info.isreg():
                 raise _not_plain(archive, info.name)
             check(1, info.size)
-
-            def opener(info: tarfile.TarInfo = info) -> AbstractContextManager[IO[bytes]]:
-                return cast(AbstractContextManager[IO[bytes]], opened.extractfile(info))
-
-            yield Member(info.name, info.size, opener)
+            yield Member(info.name, info.size, cast(Opener, partial(opened.extractfile, info)))
 
 
 def _not_plain(archive: Path, name: str) -> InputError:
