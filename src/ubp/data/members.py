@@ -120,7 +120,7 @@ def _zip_members(archive: Path, password: str | None, check: Callable[[int, int]
         for group in batches([info for info in infos if info.flag_bits & 1]):
             if key and len(group) > 1:
                 for info, stream in open_many(archive, group, key):
-                    yield Member(info.filename, info.file_size, partial(nullcontext, stream))
+                    yield Member(info.filename, info.file_size, cast(Opener, partial(nullcontext, stream)))
             else:
                 yield from (
                     Member(info.filename, info.file_size, partial(opened.open, info, pwd=key)) for info in group
