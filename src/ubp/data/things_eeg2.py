@@ -1,0 +1,159 @@
+"""THINGS-EEG2 becomes a study: from the raw recordings, or from either of the two preprocessed releases.
+
+The recipe from raw is that of the UBP authors: epochs of -0.2 to 1 s around image onset, less the mean before onset, at
+250 Hz; at most 2 (train) and 20 (test) presentations of an image per session, chosen at random; the second after onset;
+each session whitened by the noise of its training trials. Every condition's trials stand in the order of sessions.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ubp.data.facts import THINGS_EEG2, DatasetFacts
+from ubp.data.info import StudyInfo
+from ubp.data.room import check_room
+from ubp.data.study import Study
+from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.data.things_eeg2_plans import SubjectPlan, plan_raw, plan_ready
+from ubp.data.things_eeg2_raw import RAW_FILES
+from ubp.data.things_eeg2_ready import LAYOUTS
+from ubp.data.things_images import find_images, place_images, read_conditions
+from ubp.errors import InputError
+from ubp.files import atomic_folder, write_json
+from ubp.progress import messages, progress
+
+SOURCES = {
+    "raw": f"ses-01/{RAW_FILES['train']}",
+    **{name: layout.files["train"] for name, layout in LAYOUTS.items()},
+}
+
+
+def prepare_things_eeg2(
+    source_folder: str | Path,
+    out: str | Path,
+    source: str = "raw",
+    subjects: Sequence[str] | None = None,
+    images: str | Path | None = None,
+    options: ThingsEEG2Options | None = None,
+    link: bool = True,
+    facts: DatasetFacts = THINGS_EEG2,
+    quiet: bool = False,
+) -> Study:
+    """Write THINGS-EEG2 as a study.
+
+    Parameters
+    ----------
+    source_folder : str or Path
+        Holds sub-01 and the like, or one folder that does.
+    out : str or Path
+        The new study.
+    source : str
+        "raw" (four sessions of raw_eeg_training.npy and raw_eeg_test.npy), "preprocessed" (the authors'
+        preprocessed_eeg_training.npy and _test.npy) or "ubp" (the UBP authors' train.pt and test.pt).
+    subjects : sequence of str, optional
+        Default all that are there.
+    images : str or Path, optional
+        Folder with training_images and test_images; default below or beside `source_folder`. Files are matched by
+        concept and file name, so any release will do. The order of conditions is that of image_metadata.npy in one of
+        these folders, else that of the names; the UBP authors' files have their own list.
+    options : ThingsEEG2Options, optional
+        Channels, rate, window, whitening and more; default as published.
+    link : bool
+        Use hard links for the images where the disk allows it: they take no space, and must not be edited.
+    facts : DatasetFacts
+        What the files are checked against.
+    quiet : bool
+        No progress and no notes.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        Names the file and the fact that fails; `out` is not there then.
+    UbpError
+        When the disk is full.
+    """
+    options = options or ThingsEEG2Options()
+    if source not in SOURCES:
+        raise InputError(f"The source {source!r} is unknown; expected one of {', '.join(SOURCES)}.")
+    options.check_source(source)
+    folder, out = _find_recordings(Path(source_folder), source), Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already; choose another name or remove it first.")
+    found = tuple(name for name in facts.subjects if (folder / name).is_dir())
+    chosen = found if subjects is None else tuple(dict.fromkeys(subjects))
+    facts.check_subjects(chosen, folder)
+    pictures = find_images(None if images is None else Path(images), Path(source_folder))
+    places = (folder, Path(source_folder), pictures.folder, pictures.folder.parent)
+    if source == "raw":
+        plan = partial(plan_raw, options=options, conditions=read_conditions(places, pictures, facts), facts=facts)
+    else:
+        conditions = None if source == "ubp" else read_conditions(places, pictures, facts)
+        plan = partial(plan_ready, source=source, options=options, conditions=conditions, facts=facts)
+    plans = [plan(folder, subject) for subject in chosen]
+    files = pictures.match(dict.fromkeys(image for subject in plans for image in subject.images))
+    sizes = 0 if link else sum(file.stat().st_size for file in files.values())
+    check_room(out, sum(subject.bytes for subject in plans) + sizes, max(subject.memory for subject in plans))
+    missing = sum(subject.missing for subject in plans)
+    if missing and not quiet:
+        messages.print(f"Note: {missing} presentations fewer than {facts.title} has; images keep those there are.")
+    return _write(out, plans, files, _info(source, options, plans, facts), link, quiet)
+
+
+def _find_recordings(folder: Path, source: str) -> Path:
+    """`folder`, or the one folder in it that holds recordings of this kind."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected the downloaded recordings of THINGS-EEG2 there.")
+    for place in (folder, *sorted(inner for inner in folder.iterdir() if inner.is_dir())):
+        if any(place.glob(f"sub-*/{SOURCES[source]}")):
+            return place
+    raise InputError(
+        f"{folder} has no file sub-01/{SOURCES[source]} or the like; expected what {source} recordings have."
+    )
+
+
+def _info(source: str, options: ThingsEEG2Options, plans: list[SubjectPlan], facts: DatasetFacts) -> StudyInfo:
+    first = plans[0]
+    for plan in plans:
+        for what in ("sfreq", "tmin"):
+            if getattr(plan, what) != getattr(first, what):
+                raise InputError(f"{plan.subject} and {first.subject} differ in {what}; prepare them one by one.")
+        if plan.shape[1:] != first.shape[1:]:
+            raise InputError(
+                f"{plan.subject} and {first.subject} differ in channels or samples; prepare them one by one."
+            )
+    if source == "raw":
+        description = f"Prepared from raw with {dataclasses.asdict(options)}."
+    else:
+        description = f"Prepared from the {source} release, channels {', '.join(options.channels)}."
+    return StudyInfo(
+        name=facts.name,
+        modality=facts.modality,
+        sfreq=first.sfreq,
+        tmin=first.tmin,
+        licence=facts.licence,
+        citation=facts.citation,
+        description=description,
+        source=facts.source,
+    )
+
+
+def _write(
+    out: Path, plans: list[SubjectPlan], files: dict[str, Path], info: StudyInfo, link: bool, quiet: bool
+) -> Study:
+    with atomic_folder(out) as partial_folder:
+        try:
+            write_json(partial_folder / "dataset.json", dataclasses.asdict(info))
+            with progress(quiet) as bar:
+                for plan in plans:
+                    task = bar.add_task(f"{plan.subject}, trials", total=plan.shape[0])
+                    plan.write(partial_folder / plan.subject, partial(bar.advance, task))
+            place_images(partial_folder / info.image_root, files, link)
+            Study.open(partial_folder)
+        except InputError as error:
+            raise InputError(str(error).replace(str(partial_folder), str(out))) from error
+    return Study.open(out)
