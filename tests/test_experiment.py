@@ -273,7 +273,7 @@ main(["evaluate", str(out / "runs"), "--store", sys.argv[3], "--quiet"])
 
 
 def test_kill_9_ten_times_ends_in_the_same_bytes(tiny_folder, tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     store = str(tmp_path / "features")
 
     def start(out):

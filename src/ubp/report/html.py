@@ -27,6 +27,7 @@ CSS = """
 .ubp th, .ubp td { vertical-align: top; text-align: left; }
 .ubp .number, .ubp th.number { text-align: right; white-space: nowrap; }
 .ubp td { overflow-wrap: anywhere; }
+.ubp td:first-child { white-space: nowrap; overflow-wrap: normal; }
 .ubp .wide { overflow-x: auto; }
 .ubp .wide td { white-space: nowrap; }
 """
