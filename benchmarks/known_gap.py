@@ -17,7 +17,7 @@ import pandas as pd
 from rich.console import Console
 
 from ubp.commands import build_store
-from ubp.config import Preset, TrainOptions, preset
+from ubp.config import Common, Preset, TrainOptions, preset
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.demo import OPTIONS, SIMULATION
@@ -46,7 +46,7 @@ def measure(
     for seed in seeds:
         study = simulate(folder / f"study-{seed}", replace(simulation, seed=seed), quiet=True)
         ladder = [level for blur in presets for level in blur.ladder]
-        store = build_store(study, "gabor", ladder, folder / "features", quiet=True)
+        store = build_store(study, "gabor", ladder, Common(store=folder / "features", quiet=True))
         for blur in presets:
             for subject in study.subjects:
                 train(study, store, Job(subject, blur, options, seed, channels=POSTERIOR), folder / f"runs-{seed}")

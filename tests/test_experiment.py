@@ -262,12 +262,12 @@ COMMANDS = """
 import sys
 from pathlib import Path
 from ubp.commands import train
-from ubp.config import TrainOptions
+from ubp.config import Common, TrainOptions
 from ubp.cli import main
 out = Path(sys.argv[2])
 options = TrainOptions(epochs=60, batch_size=8, learning_rate=1e-3)
 train(Path(sys.argv[1]), out=out / "runs", presets=("ubp", "blur"), width=13, subjects=("sub-01",), options=options,
-      store=Path(sys.argv[3]), checkpoint_every=0, quiet=True)
+      checkpoint_every=0, common=Common(store=Path(sys.argv[3]), quiet=True))
 main(["evaluate", str(out / "runs"), "--store", sys.argv[3], "--quiet"])
 """
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from ubp import __version__
-from ubp.config import TrainOptions
+from ubp.config import Common, TrainOptions
 from ubp.data.simulated import Simulation
 from ubp.errors import InputError, UbpError
 
@@ -33,7 +33,7 @@ SimulationOptions = Annotated[Simulation, Parameter(name="*")]
 
 
 @app.command(sort_key=2)
-def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: Switch = False) -> None:  # noqa: B008
+def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: Switch = False) -> None:
     """Write a simulated study whose System GAP and Random GAP are known.
 
     Parameters
@@ -76,11 +76,8 @@ def features(
     width: int = 51,
     step: int = 6,
     widths: Numbers = (),
-    store: Path | None = None,
     batch_size: int = 32,
-    device: str | None = None,
-    allow_shared_concepts: Switch = False,
-    quiet: Switch = False,
+    common: CommonOptions = Common(),
 ) -> None:
     """Embed every image of a study at every blur level. `train` does this by itself; run again, it continues.
 
@@ -98,20 +95,12 @@ def features(
         Change of the width for pairs that fit badly or very well; even.
     widths : tuple of int
         Further foveated levels, by kernel width.
-    store : Path
-        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
     batch_size : int
         Images per block.
-    device : str
-        cuda, mps or cpu; by default the first there is.
-    allow_shared_concepts : bool
-        Accept concepts that occur in train and test.
-    quiet : bool
-        No progress.
     """
     from ubp.commands import features as command
 
-    command(study, encoder, preset, width, step, widths, store, batch_size, device, allow_shared_concepts, quiet)
+    command(study, encoder, preset, width, step, widths, batch_size, common)
 
 
 @app.command(sort_key=5)
@@ -129,11 +118,8 @@ def train(
     seed: Numbers = (0,),
     channels: OptionalNames = None,
     window: OptionalWindow = None,
-    options: Options = TrainOptions(),  # noqa: B008
-    store: Path | None = None,
-    device: str | None = None,
-    allow_shared_concepts: Switch = False,
-    quiet: Switch = False,
+    options: Options = TrainOptions(),
+    common: CommonOptions = Common(),
 ) -> None:
     """Train a model for every preset, subject and seed. Run again, it continues; finished models are left alone.
 
@@ -162,14 +148,6 @@ def train(
         Channel names; by default all.
     window : tuple of float
         First and last second; by default all samples.
-    store : Path
-        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
-    device : str
-        cuda, mps or cpu; by default the first there is.
-    allow_shared_concepts : bool
-        Accept concepts that occur in train and test.
-    quiet : bool
-        No progress.
     """
     from ubp.commands import train as command
 
@@ -186,10 +164,7 @@ def train(
         channels=channels,
         window=window,
         options=options,
-        store=store,
-        device=device,
-        allow_shared_concepts=allow_shared_concepts,
-        quiet=quiet,
+        common=common,
     )
 
 
@@ -205,10 +180,7 @@ def evaluate(
     n_way: Numbers = (),
     k: int = 5,
     ridge: bool = True,
-    store: Path | None = None,
-    device: str | None = None,
-    allow_shared_concepts: Switch = False,
-    quiet: Switch = False,
+    common: CommonOptions = Common(),
 ) -> None:
     """Rank the test images for every model below RUNS; print the table and write results.csv beside the runs.
 
@@ -230,14 +202,6 @@ def evaluate(
         The larger of the two top-k figures.
     ridge : bool
         Add ridge regression, its penalty chosen on training concepts.
-    store : Path
-        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
-    device : str
-        cuda, mps or cpu; by default the first there is.
-    allow_shared_concepts : bool
-        Accept concepts that occur in train and test.
-    quiet : bool
-        No progress.
     """
     from ubp.commands import evaluate as command
 
@@ -250,10 +214,7 @@ def evaluate(
         n_way=n_way,
         k=k,
         ridge=ridge,
-        store=store,
-        device=device,
-        allow_shared_concepts=allow_shared_concepts,
-        quiet=quiet,
+        common=common,
     )
 
 

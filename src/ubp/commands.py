@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.config import TrainOptions, preset
+from ubp.config import Common, TrainOptions, preset
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
@@ -58,20 +58,17 @@ def features(
     width: int = 51,
     step: int = 6,
     widths: Sequence[int] = (),
-    store: Path | None = None,
     batch_size: int = 32,
-    device: str | None = None,
-    allow_shared_concepts: bool = False,
-    quiet: bool = False,
+    common: Common = Common(),
 ) -> FeatureStore:
     """Embed every image of a study at the levels of the presets and at further widths."""
-    study = Study.open(path, allow_shared_concepts)
+    study = Study.open(path, common.allow_shared_concepts)
     ladder = [level for name in presets for level in preset(name, width, step).ladder]
     try:
         ladder += [Blur(width) for width in widths]
     except ValueError as error:
         raise InputError(str(error)) from error
-    vectors = build_store(study, encoder, ladder, store, device, batch_size, quiet)
+    vectors = build_store(study, encoder, ladder, common, batch_size)
     done = f"computed {', '.join(vectors.computed)}" if vectors.computed else "nothing to do, every level is there"
     console.print(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.", soft_wrap=True)
     return vectors
@@ -81,15 +78,13 @@ def build_store(
     study: Study,
     encoder: str,
     ladder: Sequence[Blur],
-    root: Path | None = None,
-    device: str | None = None,
+    common: Common = Common(),
     batch_size: int = 32,
-    quiet: bool = False,
 ) -> FeatureStore:
     """The feature store of a study's images with the given levels, computed where it lacks any."""
-    tower = image_encoder(encoder, str(pick_device(device)))
+    tower = image_encoder(encoder, str(pick_device(common.device)))
     return FeatureStore.build(
-        study.image_folder, study.images(), tower, ladder, root=root, batch_size=batch_size, quiet=quiet
+        study.image_folder, study.images(), tower, ladder, root=common.store, batch_size=batch_size, quiet=common.quiet
     )
 
 
@@ -107,14 +102,11 @@ def train(
     channels: Sequence[str] | None = None,
     window: tuple[float, float] | None = None,
     options: TrainOptions | None = None,
-    store: Path | None = None,
-    device: str | None = None,
-    allow_shared_concepts: bool = False,
     checkpoint_every: float = 20.0,
-    quiet: bool = False,
+    common: Common = Common(),
 ) -> list[Path]:
     """Train a model for every preset, subject and seed; returns the models' folders."""
-    study = Study.open(path, allow_shared_concepts)
+    study = Study.open(path, common.allow_shared_concepts)
     chosen = [preset(name, width, step) for name in presets]
     options = options or TrainOptions()
     for name in subjects or ():
@@ -124,10 +116,10 @@ def train(
         Job(subject, blur, options, seed, encoder, setting, picked, window)
         for subject, blur, seed in itertools.product(subjects or study.subjects, chosen, seeds)
     ]
-    where = pick_device(device)
-    vectors = build_store(study, encoder, [level for p in chosen for level in p.ladder], store, device, quiet=quiet)
+    where = pick_device(common.device)
+    vectors = build_store(study, encoder, [level for p in chosen for level in p.ladder], common)
     folders = []
-    with progress(quiet) as bar:
+    with progress(common.quiet) as bar:
         task = bar.add_task("training", total=len(jobs) * options.epochs)
 
         def after_epoch(trainer: Trainer) -> None:
@@ -151,35 +143,32 @@ def evaluate(
     n_way: Sequence[int] = (),
     k: int = 5,
     ridge: bool = True,
-    store: Path | None = None,
-    device: str | None = None,
-    allow_shared_concepts: bool = False,
-    quiet: bool = False,
+    common: Common = Common(),
 ) -> Results:
     """Evaluate every model below a folder, print the tables, and write them beside the runs."""
     folders = find_runs(runs)
 
     def store_for(study: Study, about: Description) -> FeatureStore:
         ladder = [about.preset.base]
-        folder = (default_root() if store is None else store) / about.store_key
+        folder = (common.store or default_root()) / about.store_key
         if (folder / "manifest.json").exists():
             found = FeatureStore.open(folder)
             if all(level.name in found.levels for level in ladder):
                 return found
-        return build_store(study, encoder or about.vision_encoder, ladder, store, device, quiet=quiet)
+        return build_store(study, encoder or about.vision_encoder, ladder, common)
 
     evaluation = Evaluation(
         store_for,
-        Study.open(study, allow_shared_concepts) if study else None,
-        allow_shared_concepts=allow_shared_concepts,
+        Study.open(study, common.allow_shared_concepts) if study else None,
+        allow_shared_concepts=common.allow_shared_concepts,
         repetitions=repetitions,
         average=average,
         n_way=tuple(n_way),
         k=k,
         ridge=ridge,
-        device=str(pick_device(device)),
+        device=str(pick_device(common.device)),
     )
-    with progress(quiet) as bar:
+    with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))
         results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
     results.save(Path(runs))

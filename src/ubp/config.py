@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ubp.errors import InputError
@@ -118,10 +119,15 @@ class TrainOptions:
     Parameters
     ----------
     brain_encoder : str
-        A name in `ubp.brain.BRAIN_ENCODERS`.
-    epochs, batch_size : int
-    learning_rate, weight_decay : float
-        Of AdamW. Published: 1e-4 intra-subject, 1e-5 inter-subject.
+        eegproject, shallownet, deepnet, eegnet or tsconv.
+    epochs : int
+        Passes over the training pairs.
+    batch_size : int
+        Pairs that are contrasted with each other in one step.
+    learning_rate : float
+        Of AdamW; published are 1e-4 intra-subject and 1e-5 inter-subject.
+    weight_decay : float
+        Of AdamW.
     precision : {"fp32", "bf16"}
         `bf16` computes matrix products in bfloat16 and keeps weights in float32.
     standardise : bool
@@ -158,6 +164,28 @@ class TrainOptions:
             )
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every command that works on a study.
+
+    Parameters
+    ----------
+    store : Path, optional
+        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
+    device : str, optional
+        cuda, mps or cpu; by default the first there is.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+
+    store: Path | None = None
+    device: str | None = None
+    allow_shared_concepts: bool = False
+    quiet: bool = False
 
 
 PRESETS = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ubp.commands import evaluate, train
-from ubp.config import TrainOptions
+from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.data.study import Study
@@ -51,7 +51,7 @@ def demo(
     study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
     if study.info.modality != "simulated":
         raise InputError(f"{folder} is not a simulated study; choose another folder for the demo.")
-    runs = out / "runs"
+    runs, common = out / "runs", Common(store=out / "features", quiet=quiet)
     steps = (
         (("vanilla", "blur", "ubp"), options),
         (("ubp",), replace(options, shuffle_pairs=True)),
@@ -66,10 +66,9 @@ def demo(
             seeds=seeds,
             channels=POSTERIOR,
             options=chosen,
-            store=out / "features",
-            quiet=quiet,
+            common=common,
         )
-    results = evaluate(runs, store=out / "features", quiet=quiet)
+    results = evaluate(runs, common=common)
     report = write_report(
         out / "report.html",
         title="UBP on a simulated study with known gaps",
