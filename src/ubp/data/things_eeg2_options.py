@@ -25,7 +25,7 @@ class ThingsEEG2Options:
     epoch : tuple of float
         First and last second that is cut out around image onset, before resampling.
     baseline : tuple of float
-        Seconds whose mean is subtracted; empty for none.
+        Seconds whose mean is subtracted; None subtracts nothing.
     window : tuple of float
         Seconds that are kept, both included; by default from onset on for raw, everything otherwise.
     whitening : str

@@ -19,7 +19,7 @@ from ubp.data.writing import RecordingData, write_recording
 from ubp.errors import InputError
 
 # of a program that has loaded its libraries, and a block of trials
-BASE_MEMORY = 700_000_000
+BASE_MEMORY = 1_200_000_000
 
 Advance = Callable[[int], None]
 ConditionTables = dict[str, pd.DataFrame]

@@ -108,11 +108,12 @@ def choose(files: list[SessionFile], limit: int, seed: int) -> pd.DataFrame:
     """
     parts = []
     for number, file in enumerate(files):
-        for code, events in pd.Series(file.samples).groupby(file.codes):
-            chosen = events.to_numpy()[_order(len(events), limit, seed)]
-            parts.append(pd.DataFrame({"condition": code, "file": number, "sample": chosen}))
-    if not parts:
-        return pd.DataFrame(columns=["condition", "session", "file", "sample", "repetition"], dtype=np.int64)
+        by_code = np.argsort(file.codes, kind="stable")
+        codes, starts, counts = np.unique(file.codes[by_code], return_index=True, return_counts=True)
+        chosen = [by_code[start + _order(count, limit, seed)] for start, count in zip(starts, counts, strict=True)]
+        sizes = [len(some) for some in chosen]
+        samples = file.samples[np.concatenate(chosen)] if chosen else file.samples[:0]
+        parts.append(pd.DataFrame({"condition": np.repeat(codes, sizes), "file": number, "sample": samples}))
     table = pd.concat(parts).sort_values(["condition", "file"], kind="stable", ignore_index=True)
     table["repetition"] = table.groupby("condition").cumcount()
     table["session"] = [files[number].session for number in table["file"]]

@@ -3,6 +3,7 @@
 Source: Guggenmos, Sterzer, Cichy (2018), NeuroImage 173:434-447; shrinkage of Ledoit and Wolf (2004).
 """
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from ubp.data.stream import one_torch_thread
 from ubp.errors import InputError
 
 PIECE = 16  # trials whose intermediate results stay in the processor's cache
-N_THREADS = 4
+N_THREADS = min(16, os.cpu_count() or 1)
 
 
 def ledoit_wolf(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
