@@ -103,9 +103,10 @@ def main() -> None:
         show(console, f"Both gaps on, true width {truth}", on)
         peak = best_width(on)
         near = abs(WIDTHS.index(peak) - WIDTHS.index(truth)) <= 1
-        gain, low, high = difference(on, f"width {peak}", "width 1")
+        gain, low, high = difference(on, f"width {truth}", "width 1")
+        low_crisp = low
         print(
-            f"peak at width {peak} ({'within' if near else 'NOT within'} one level of the truth), "
+            f"peak at width {peak} ({'within' if near else 'NOT within'} one level of the truth); the true width "
             f"against crisp {gain:+.3f} ({low:+.3f} to {high:+.3f})"
         )
         for name_ in ("ubp", "official"):
@@ -114,6 +115,7 @@ def main() -> None:
         no_gap = replace(simulation, system_gap=False, random_gap=False)
         off = measure(folder / "off", no_gap, levels, seeds)
         show(console, "Both gaps off", off)
+        crisp_best = best_width(off) == 1
         print(f"best width with no gap: {best_width(off)}")
         shuffled = measure(folder / "shuffled", simulation, [ubp], seeds, replace(OPTIONS, shuffle_pairs=True))
         row = shuffled.summary().iloc[0]
@@ -122,6 +124,7 @@ def main() -> None:
             f"shuffled pairs: {row['top1']:.4f} ({row['top1_low']:.4f} to {row['top1_high']:.4f}), "
             f"chance {row['top1_chance']:.4f} {'covered' if covered else 'NOT covered'}"
         )
+    raise SystemExit(0 if near and low_crisp > 0 and crisp_best and covered else 1)
 
 
 if __name__ == "__main__":

@@ -229,7 +229,11 @@ def test_a_gallery_of_one_image_is_refused(study, tmp_path, capsys):
     ("arguments", "expected"),
     [
         (("--width", "12"), "odd"),
-        (("--width", "13", "--step", "3"), "odd"),
+        (("--width", "13", "--step", "3"), "even number"),
+        (("--width", "13", "--step", "-6"), "even number"),
+        (("--learning-rate", "inf"), "learning rate"),
+        (("--weight-decay", "nan"), "weight decay"),
+        (("--device", "meta"), "meta"),
         (("--width", "5", "--step", "6"), "width"),
         (("--preset", "upb"), "did you mean 'ubp'"),
         (("--setting", "within"), "intra-subject"),
@@ -306,7 +310,8 @@ def test_a_full_disk_is_said_and_the_run_continues_when_there_is_room(small_disk
     filler.unlink()
     full = ("features", tiny_folder, "--widths", *range(3, 63, 2), "--store", small_disk / "store", "--quiet")
     assert "disk is full" in refused(capsys, *full, code=1)
-    shutil.rmtree(small_disk / "store")
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
     assert run(*arguments) == 0
+    assert run(*full) == 0
+    assert not list(small_disk.rglob("*.partial"))
     assert Study.open(tiny_folder).subjects == ("sub-01", "sub-02")

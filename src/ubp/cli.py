@@ -29,6 +29,7 @@ Switch = Annotated[bool, Plain]
 OptionalNames = Annotated[tuple[str, ...] | None, Many]
 OptionalWindow = Annotated[tuple[float, float] | None, Plain]
 Options = Annotated[TrainOptions, Parameter(name="*")]
+CommonOptions = Annotated[Common, Parameter(name="*", negative=())]
 SimulationOptions = Annotated[Simulation, Parameter(name="*")]
 
 
@@ -244,8 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
     except UbpError as error:
         _fail(str(error), 1)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate" not in str(error):
+            raise
         _fail("The memory is used up; select fewer channels or a shorter window, or train one subject at a time.", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", 1)
     except KeyboardInterrupt:
         _fail("Stopped; run the same command again to continue.", 130)
 

@@ -10,22 +10,22 @@ from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import Job
+from ubp.experiment import CHECKPOINT, Job
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
 from ubp.images.blur import Blur
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore, default_root
-from ubp.model import Description
-from ubp.progress import console, progress
+from ubp.model import DESCRIPTION, Description
+from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, find_runs
-from ubp.tables import comparison_table, study_table, subject_table, summary_table
+from ubp.tables import comparison_table, n_way_table, study_table, subject_table, summary_table
 
 
 def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
     """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
     study = make_study(out, options, quiet=quiet)
-    console.print(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
+    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
     return study
 
 
@@ -34,7 +34,9 @@ def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -
     study = Study.open(path, allow_shared_concepts)
     about = study.info
     console.print(study_table(study))
-    rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz from {about.tmin:g} s"
+    rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz"
+    if about.sfreq is not None and about.tmin is not None:
+        rate += f" from {about.tmin:g} s"
     lines = {
         "modality": f"{about.modality}, {rate}",
         "images": f"{len(study.images())} ({len(study.images('train'))} train, {len(study.images('test'))} test)",
@@ -70,7 +72,7 @@ def features(
         raise InputError(str(error)) from error
     vectors = build_store(study, encoder, ladder, common, batch_size)
     done = f"computed {', '.join(vectors.computed)}" if vectors.computed else "nothing to do, every level is there"
-    console.print(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.", soft_wrap=True)
+    say(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.")
     return vectors
 
 
@@ -129,7 +131,7 @@ def train(
             bar.update(task, description=f"{job.subject} {job.preset.name} seed {job.seed}")
             folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
             bar.update(task, completed=(finished + 1) * options.epochs)
-    console.print(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.", soft_wrap=True)
+    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
 
@@ -147,6 +149,9 @@ def evaluate(
 ) -> Results:
     """Evaluate every model below a folder, print the tables, and write them beside the runs."""
     folders = find_runs(runs)
+    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
+    if unfinished:
+        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
 
     def store_for(study: Study, about: Description) -> FeatureStore:
         ladder = [about.preset.base]
@@ -155,7 +160,13 @@ def evaluate(
             found = FeatureStore.open(folder)
             if all(level.name in found.levels for level in ladder):
                 return found
-        return build_store(study, encoder or about.vision_encoder, ladder, common)
+        found = build_store(study, encoder or about.vision_encoder, ladder, common)
+        if found.key != about.store_key:
+            raise InputError(
+                f"The images of {study.root} or the encoder {encoder or about.vision_encoder} are not those "
+                f"the model of {about.subject} was trained with; restore them, or train again."
+            )
+        return found
 
     evaluation = Evaluation(
         store_for,
@@ -173,7 +184,7 @@ def evaluate(
         results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
     results.save(Path(runs))
     print_results(results)
-    console.print(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.", soft_wrap=True)
+    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
     return results
 
 
@@ -182,6 +193,9 @@ def print_results(results: Results) -> None:
     summary, comparisons = results.summary(), results.comparisons()
     for setting in dict.fromkeys(summary["setting"]):
         console.print(summary_table(summary, setting))
+        ways = n_way_table(summary, setting)
+        if ways:
+            console.print(ways)
         if results.table["subject"].nunique() > 1:
             console.print(subject_table(results.table, setting))
         if len(comparisons):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
 def from_mapping(kind: type[Settings], content: Mapping[str, Any], where: str) -> Settings:
     """Make a settings dataclass from a mapping; a missing or unknown key is an error that names it."""
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(content, Mapping):
+        raise InputError(f"{where} is {content!r}; expected a JSON object.")
     for key in content:
         if key not in fields:
             raise unknown(f"key in {where}", key, fields)
     try:
         return kind(**content)
-    except TypeError as error:
-        raise InputError(f"{where} cannot be read as {kind.__name__}: {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} cannot be read as {kind.__name__}: {str(error).rstrip('.')}.") from error
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Preset:
     def __post_init__(self) -> None:
         if len(self.ladder) not in (1, 3):
             raise InputError(f"The ladder of preset {self.name!r} has {len(self.ladder)} levels; expected 1 or 3.")
+        widths = [level.width for level in self.ladder]
+        if widths != sorted(widths):
+            raise InputError(f"The ladder of preset {self.name!r} has widths {widths}; expected increasing blur.")
 
     @property
     def base(self) -> Blur:
@@ -77,7 +83,9 @@ class Preset:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str = "preset") -> "Preset":
         """Read what :meth:`to_dict` gave."""
-        ladder = tuple(from_mapping(Blur, level, f"{where} ladder") for level in content.get("ladder", ()))
+        if not isinstance(content.get("ladder"), list | tuple):
+            raise InputError(f"{where} has no ladder; expected a list of levels.")
+        ladder = tuple(from_mapping(Blur, level, f"{where} ladder") for level in content["ladder"])
         return from_mapping(cls, {**content, "ladder": ladder}, where)
 
 
@@ -101,6 +109,8 @@ def preset(name: str, width: int = 51, step: int = 6) -> Preset:
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
+    if step < 2 or step % 2:
+        raise InputError(f"The step is {step}; expected an even number of pixels, 2 or more.")
     try:
         return PRESETS[name](width, step)
     except ValueError as error:
@@ -157,7 +167,7 @@ class TrainOptions:
         for name, low in (("epochs", 1), ("batch_size", 2), ("validation_concepts", 0), ("patience", 0)):
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
-        if not self.learning_rate > 0 or self.weight_decay < 0:
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.weight_decay < math.inf:
             raise InputError(
                 f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}; "
                 "expected a learning rate above 0 and a weight decay of at least 0."

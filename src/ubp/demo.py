@@ -7,10 +7,10 @@ from pathlib import Path
 from ubp.commands import evaluate, train
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
-from ubp.data.simulated import Simulation, simulate
+from ubp.data.simulated import Simulation, simulate, source
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.progress import console
+from ubp.progress import say
 from ubp.report import write_report
 from ubp.results import find_runs
 
@@ -49,8 +49,8 @@ def demo(
     """
     folder = out / "study"
     study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
-    if study.info.modality != "simulated":
-        raise InputError(f"{folder} is not a simulated study; choose another folder for the demo.")
+    if study.info.source != source(simulation):
+        raise InputError(f"{folder} is not the study that the demo simulates; choose another folder for the demo.")
     runs, common = out / "runs", Common(store=out / "features", quiet=quiet)
     steps = (
         (("vanilla", "blur", "ubp"), options),
@@ -79,5 +79,5 @@ def demo(
         comparisons=results.comparisons(),
         image_size=simulation.image_size,
     )
-    console.print(f"The report: {report}", soft_wrap=True)
+    say(f"The report: {report}")
     return report

@@ -14,8 +14,6 @@ from ubp.files import write_text
 from ubp.metrics import (
     chance,
     cosine_similarity,
-    mean_percentile_rank,
-    mean_reciprocal_rank,
     n_way_accuracy,
     ranks,
     top_k,
@@ -118,7 +116,9 @@ def rank_gallery(brain: np.ndarray, trials: Trials, vision: np.ndarray, gallery:
 
 
 def score(ranking: Ranking, protocol: Protocol) -> dict[str, Any]:
-    """All metrics of a ranking, its chance levels and an interval over images, as one flat row.
+    """All metrics of a ranking, their chance levels and intervals over images, as one flat row.
+
+    Every image counts the same, however many queries show it.
 
     Raises
     ------
@@ -131,30 +131,33 @@ def score(ranking: Ranking, protocol: Protocol) -> dict[str, Any]:
         ways = {n: n_way_accuracy(ranking.similarity, ranking.target, n) for n in protocol.n_way}
     except ValueError as error:
         raise InputError(str(error)) from error
-    low, high = bootstrap_interval([by_image(hits[1], ranking.queries)[None]])
-    matched = np.take_along_axis(ranking.similarity, ranking.target[:, None], axis=1)
-    row = {
+    row: dict[str, Any] = {
         "gallery_size": n_gallery,
         "gallery_level": protocol.gallery_level,
         "queries": len(rank),
+        "query": "mean of repetitions" if protocol.average else "single trial",
         "repetitions": float(ranking.repetitions.mean()),
         "protocol": protocol.kind,
-        "top1": float(hits[1].mean()),
-        "top1_low": low,
-        "top1_high": high,
-        "top1_chance": chance(n_gallery),
-        f"top{protocol.k}": float(hits[protocol.k].mean()),
-        f"top{protocol.k}_chance": chance(n_gallery, protocol.k),
-        "mean_reciprocal_rank": mean_reciprocal_rank(rank),
-        "mean_percentile_rank": mean_percentile_rank(rank, n_gallery),
-        "matched_similarity": float(matched.mean()),
     }
-    return row | {f"top1_of_{n}": float(hit.mean()) for n, hit in ways.items()}
+    accuracies: dict[str, tuple[np.ndarray, float]] = {
+        f"top{k}": (hit, chance(n_gallery, k)) for k, hit in hits.items()
+    }
+    accuracies |= {f"top1_of_{n}": (hit, 1 / n) for n, hit in ways.items()}
+    for name, (hit, by_chance) in accuracies.items():
+        values = by_image(hit, ranking.queries)
+        low, high = bootstrap_interval([values.to_numpy()[None]])
+        row |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high, f"{name}_chance": by_chance}
+    matched = np.take_along_axis(ranking.similarity, ranking.target[:, None], axis=1)[:, 0]
+    return row | {
+        "mean_reciprocal_rank": float(by_image(1 / rank, ranking.queries).mean()),
+        "mean_percentile_rank": float(by_image((n_gallery - rank) / (n_gallery - 1), ranking.queries).mean()),
+        "matched_similarity": float(by_image(matched, ranking.queries).mean()),
+    }
 
 
-def by_image(values: np.ndarray, images: Sequence[str]) -> np.ndarray:
-    """Mean of the values per image, images sorted by name, so that repeated queries of an image are one unit."""
-    return pd.Series(np.asarray(values, float)).groupby(list(images)).mean().to_numpy()
+def by_image(values: np.ndarray, images: Sequence[str]) -> pd.Series:
+    """Mean of the values by image, sorted by name, so that repeated queries of an image are one unit."""
+    return pd.Series(np.asarray(values, float)).groupby(list(images)).mean()
 
 
 def save_ranking(ranking: Ranking, folder: Path) -> None:

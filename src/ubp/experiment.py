@@ -100,7 +100,6 @@ def train(
     device: torch.device | str = "cpu",
     checkpoint_every: float = 20.0,
     after_epoch: Callable[[Trainer], None] | None = None,
-    trials: Trials | None = None,
 ) -> Path:
     """Train one model, or continue it, or find that it is there already.
 
@@ -117,8 +116,6 @@ def train(
         Seconds between checkpoints; 0 writes one after every epoch.
     after_epoch : callable, optional
         Called with the trainer after each epoch, for progress.
-    trials : Trials, optional
-        The job's training trials, where they are loaded already.
 
     Returns
     -------
@@ -131,11 +128,9 @@ def train(
         When the folder holds a model or checkpoint of another study or other options.
     """
     folder = Path(runs) / job.folder
-    if trials is None:
-        trials = job.trials(study, "train")
-    training, validation = trials, None
+    training, validation = job.trials(study, "train"), None
     if job.options.validation_concepts:
-        training, validation = validation_split(trials, job.options.validation_concepts, seed=VALIDATION_SEED)
+        training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
     pairs, scale = training_pairs(training, store, job)
     description = describe(study, store, job, training, pairs)
     if (folder / DESCRIPTION).exists():
@@ -171,7 +166,7 @@ def train(
 
 
 def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:
-    """Signals scaled in place, the image row of each, and the ladder of those images.
+    """Signals scaled in place (the trials' own array), the image row of each, and the ladder of those images.
 
     Returns
     -------
@@ -214,7 +209,7 @@ def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs:
         store_key=store.key,
         study=study.info.name,
         study_path=str(study.root.resolve()),
-        study_fingerprint=study.fingerprint(),
+        study_fingerprint=study.fingerprint(sorted({job.subject, *trials.subjects})),
         setting=job.setting,
         subject=job.subject,
         trained_on=tuple(sorted(set(trials.subjects))),

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -34,6 +35,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UbpError(f"{path} cannot be written ({error.strerror}); choose a folder you may write to.") from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST):
+            raise InputError(f"{path} cannot be written ({error.strerror}); choose another name.") from error
         raise
 
 
@@ -47,6 +50,23 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def _claimed(partial: Path, path: Path, flags: int) -> Iterator[int]:
+    """Open what a writer fills, for this process alone; what a dead writer left there is taken over."""
+    while True:
+        handle = os.open(partial, flags, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # another writer may have renamed it between the two calls
+            if partial.exists() and os.path.samestat(os.fstat(handle), partial.stat()):
+                yield handle
+                return
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing {path}; wait for it, or choose another name.") from error
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file that appears under its own name only when the block ends well.
 
@@ -56,22 +76,28 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         Final name; its folder is created.
     mode : str
         `"wb"` or `"w"` (UTF-8).
+
+    Raises
+    ------
+    InputError
+        When another process is writing the same file.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            binary = "b" in mode
-            encoding, newline = (None, None) if binary else ("utf-8", "")
-            with partial.open(mode, encoding=encoding, newline=newline) as handle:
-                yield handle
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(path)
-            sync_folder(path.parent)
-        finally:
-            partial.unlink(missing_ok=True)
+        with _claimed(partial, path, os.O_RDWR | os.O_CREAT) as claim:
+            os.ftruncate(claim, 0)
+            encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+            try:
+                with open(claim, mode, encoding=encoding, newline=newline, closefd=False) as handle:
+                    yield handle
+                    handle.flush()
+                    os.fsync(claim)
+                partial.replace(path)
+                sync_folder(path.parent)
+            finally:
+                partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -123,22 +149,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; choose another name or remove it first.")
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        try:
-            yield partial
-            for file in partial.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as handle:
-                        os.fsync(handle.fileno())
-            if path.exists():
-                path.rmdir()
-            partial.replace(path)
-            sync_folder(path.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        with _claimed(partial, path, os.O_RDONLY):
+            try:
+                for left in partial.iterdir():
+                    if left.is_dir() and not left.is_symlink():
+                        shutil.rmtree(left)
+                    else:
+                        left.unlink()
+                yield partial
+                for file in partial.rglob("*"):
+                    if file.is_file():
+                        with file.open("rb") as handle:
+                            os.fsync(handle.fileno())
+                if path.exists():
+                    path.rmdir()
+                partial.replace(path)
+                sync_folder(path.parent)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def inside(folder: Path, relative: str) -> Path:
@@ -150,7 +181,11 @@ def inside(folder: Path, relative: str) -> Path:
         When the path is absolute or leaves the folder, symbolic links followed.
     """
     path = folder / relative
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        leaves = not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError) as error:
+        raise InputError(f"The path {relative[:80]!r} cannot be used ({error}); rename the file.") from error
+    if leaves:
         raise InputError(f"The path {relative!r} leaves {folder}; expected a path below that folder.")
     return path
 

@@ -76,11 +76,11 @@ class Gallery:
 
 @dataclass
 class Best:
-    """The best epoch so far by validation: its number, its score and the encoder's weights."""
+    """The best epoch so far by validation: its number, its score, and encoder, temperature and prior after it."""
 
     epoch: int = 0
     score: float = -math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Trainer:
@@ -158,8 +158,8 @@ class Trainer:
             self._epoch()
             if after_epoch:
                 after_epoch(self)
-        if self.best.weights:
-            self.encoder.load_state_dict(self.best.weights)
+        if self.best.tensors:
+            self._load_fitted(self.best.tensors)
 
     def _epoch(self) -> None:
         loss_sum = torch.zeros((), device=self.device)
@@ -202,8 +202,8 @@ class Trainer:
         rank = ranks(similarity, gallery.target)
         score = mean_reciprocal_rank(rank)
         if score > self.best.score:
-            weights = {name: tensor.detach().clone() for name, tensor in self.encoder.state_dict().items()}
-            self.best = Best(self.epoch + 1, score, weights)
+            fitted = {name: tensor.detach().clone() for name, tensor in self._fitted().items()}
+            self.best = Best(self.epoch + 1, score, fitted)
         n_gallery = len(gallery.vision)
         return {
             "validation_top1": float(top_k(rank, 1, n_gallery).mean()),
@@ -211,13 +211,23 @@ class Trainer:
             "validation_mrr": score,
         }
 
-    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All state as named tensors and as plain JSON content."""
+    def _fitted(self) -> dict[str, Tensor]:
         tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
         tensors["temperature"] = self.temperature.detach()
         if self.prior:
             tensors |= {f"prior.{name}": tensor for name, tensor in self.prior.state_dict().items()}
+        return tensors
+
+    def _load_fitted(self, tensors: dict[str, Tensor]) -> None:
+        self.encoder.load_state_dict(_under("encoder.", tensors))
+        self.temperature.data.copy_(tensors["temperature"])
+        if self.prior:
+            self.prior.load_state_dict(_under("prior.", tensors))
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All state as named tensors and as plain JSON content."""
+        tensors = self._fitted()
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         return tensors, {
@@ -227,10 +237,7 @@ class Trainer:
 
     def load_state_dict(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave, into a trainer made with the same arguments."""
-        self.encoder.load_state_dict(_under("encoder.", tensors))
-        self.temperature.data.copy_(tensors["temperature"])
-        if self.prior:
-            self.prior.load_state_dict(_under("prior.", tensors))
+        self._load_fitted(tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer.", tensors).items():
             index, what = name.split(".", 1)

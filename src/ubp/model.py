@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ubp import __version__
 from ubp.brain import BrainEncoder, brain_encoder
 from ubp.config import Preset, TrainOptions, from_mapping
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
 from ubp.fit import HistoryRow, embed
+from ubp.randomness import seeded
 
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
@@ -52,6 +54,8 @@ class Description:
     n_times, embed_dim : int
     window : tuple of float or None
         Seconds, as asked for; None for the whole recording.
+    versions : dict of str
+        Of ubp and torch, when it was trained.
     format : int
     """
 
@@ -75,6 +79,7 @@ class Description:
     n_times: int
     embed_dim: int
     window: tuple[float, float] | None = None
+    versions: dict[str, str] = field(default_factory=lambda: {"ubp": __version__, "torch": torch.__version__})
     format: int = FORMAT
 
     @property
@@ -106,9 +111,15 @@ class Description:
             content[key] = tuple(content[key]) if content.get(key) is not None else None
         return from_mapping(cls, content, where)
 
+    @classmethod
+    def read(cls, folder: Path | str) -> "Description":
+        """The description of the model in a folder."""
+        path = Path(folder) / DESCRIPTION
+        return cls.from_dict(read_json(path, "the description of a trained model"), str(path))
+
     def identity(self) -> str:
-        """Digest of everything that decides the weights; where the study and the image encoder lie does not."""
-        content = {k: v for k, v in self.to_dict().items() if k not in ("study_path", "vision_encoder")}
+        """Digest of everything that decides the weights; places and versions are left out."""
+        content = {k: v for k, v in self.to_dict().items() if k not in ("study_path", "vision_encoder", "versions")}
         return digest(json.dumps(content, sort_keys=True))
 
 
@@ -153,6 +164,12 @@ class Model:
         InputError
             When the signals have another shape.
         """
+        expected = (len(self.description.channels), self.description.n_times)
+        if signals.ndim != 3 or signals.shape[1:] != expected:
+            raise InputError(
+                f"The signals have shape {signals.shape}; this model expects (n, {expected[0]} channels, "
+                f"{expected[1]} samples), as it was trained."
+            )
         mean, deviation = self.scale
         return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation)
 
@@ -175,22 +192,21 @@ class Model:
             When the folder holds no finished model, or a file in it is damaged.
         """
         folder = Path(folder)
-        where = str(folder / DESCRIPTION)
-        description = Description.from_dict(
-            read_json(folder / DESCRIPTION, "the description of a trained model"), where
-        )
+        description = Description.read(folder)
         tensors, _ = read_tensors(folder / WEIGHTS)
-        encoder = brain_encoder(
-            description.options.brain_encoder, len(description.channels), description.n_times, description.embed_dim
-        )
+        about = description
         try:
+            with seeded("load"):
+                encoder = brain_encoder(
+                    about.options.brain_encoder, len(about.channels), about.n_times, about.embed_dim
+                )
             encoder.load_state_dict(
                 {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
             )
             scale = tensors["scale.mean"], tensors["scale.deviation"]
             temperature = tensors["temperature"]
             history: list[Any] = pd.read_csv(folder / HISTORY).to_dict("records")
-        except (RuntimeError, KeyError, OSError, ValueError) as error:
+        except (RuntimeError, KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} is damaged: its weights and history do not fit {DESCRIPTION}; train it again."
             ) from error

@@ -7,6 +7,11 @@ console = Console()
 messages = Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """Print a sentence as it is, on one line, whatever it holds."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def progress(quiet: bool = False) -> Progress:
     """A progress display on standard error, to be used as a context."""
     return Progress(

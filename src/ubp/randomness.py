@@ -24,6 +24,10 @@ def seeded(*parts: int | str, device: torch.device | str = "cpu") -> Iterator[to
     """
     seed = derive_seed(*parts)
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], device_type="cuda"):
-        torch.manual_seed(seed)
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else [], device_type="cuda"):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)

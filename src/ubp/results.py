@@ -1,5 +1,6 @@
 """All runs of a folder evaluated into one table, summarised and compared."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
@@ -36,28 +37,36 @@ class Results:
     table : DataFrame
         One row a run: study, setting, subject, method, encoders, seed, protocol and metrics.
     hits : dict
-        (setting, method) -> subject -> seed -> top-1 hits per test image, shape (n_images,).
+        (setting, method) -> subject -> seed -> top-1 hits by test image.
     """
 
     table: pd.DataFrame
-    hits: dict[tuple[str, str], dict[str, dict[int, np.ndarray]]]
+    hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]]
 
     def scores(self, setting: str, method: str) -> dict[str, np.ndarray]:
         """Subject -> hits of shape (n_seeds, n_images)."""
         return {
-            subject: np.stack([seeds[seed] for seed in sorted(seeds)])
+            subject: np.stack([seeds[seed].to_numpy() for seed in sorted(seeds)])
             for subject, seeds in sorted(self.hits[setting, method].items())
         }
+
+    def _interval(self, setting: str, method: str, scores: dict[str, np.ndarray]) -> tuple[float, float]:
+        seen = self.hits[setting, method]
+        queries = [tuple(next(iter(seen[subject].values())).index) for subject in scores]
+        return bootstrap_interval(list(scores.values()), queries)
 
     def summary(self) -> pd.DataFrame:
         """One row per setting and method: means over subjects and seeds, the interval of top-1, chance."""
         rows = []
         top = second_top(self.table)
-        metrics = ["top1", top, "mean_percentile_rank", "top1_chance", f"{top}_chance"]
+        ways = [name for name in map(str, self.table) if re.fullmatch(r"top1_of_\d+", name)]
+        ranked = ["mean_reciprocal_rank", "mean_percentile_rank", "matched_similarity"]
+        chances = [f"{name}_chance" for name in dict.fromkeys(("top1", top, *ways))]
+        metrics = list(dict.fromkeys(("top1", top, *ways, *ranked, *chances)))
         for setting, method in self.hits:
             part = self.table.query("setting == @setting and method == @method")
             means = part.groupby("subject")[metrics].mean().mean()
-            low, high = bootstrap_interval(list(self.scores(setting, method).values()))
+            low, high = self._interval(setting, method, self.scores(setting, method))
             rows.append(
                 {
                     "setting": setting,
@@ -67,10 +76,7 @@ class Results:
                     "top1": means["top1"],
                     "top1_low": low,
                     "top1_high": high,
-                    "top1_chance": means["top1_chance"],
-                    top: means[top],
-                    f"{top}_chance": means[f"{top}_chance"],
-                    "mean_percentile_rank": means["mean_percentile_rank"],
+                    **means.drop("top1").to_dict(),
                     "gallery_size": _range(part["gallery_size"]),
                     "gallery_level": "/".join(sorted(set(part["gallery_level"]))),
                     "repetitions": _range(part["repetitions"].round(1)),
@@ -85,18 +91,18 @@ class Results:
         for (setting, first), (other, second) in combinations(self.hits, 2):
             if setting != other:
                 continue
-            a, b = self.scores(setting, first), self.scores(setting, second)
-            differences = [_paired(a[subject], b[subject]) for subject in a if subject in b]
+            a, b = self.hits[setting, first], self.hits[setting, second]
+            differences = {subject: _paired(a[subject], b[subject]) for subject in sorted(a) if subject in b}
             if not differences:
                 continue
-            low, high = bootstrap_interval(differences)
+            low, high = self._interval(setting, first, differences)
             rows.append(
                 {
                     "setting": setting,
                     "method": second,
                     "against": first,
                     "subjects": len(differences),
-                    "difference": grand_mean(differences),
+                    "difference": grand_mean(list(differences.values())),
                     "low": low,
                     "high": high,
                 }
@@ -112,10 +118,16 @@ class Results:
 def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
     """Results of rankings and their rows, ordered by setting, method, subject and seed."""
     ordered = sorted(found, key=lambda item: _order(item[0]))
-    hits: dict[tuple[str, str], dict[str, dict[int, np.ndarray]]] = {}
+    hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]] = {}
     for row, ranking in ordered:
         by_subject = hits.setdefault((row["setting"], row["method"]), {})
-        by_subject.setdefault(row["subject"], {})[row["seed"]] = by_image(ranking.rank <= 1, ranking.queries)
+        by_seed = by_subject.setdefault(row["subject"], {})
+        if row["seed"] in by_seed:
+            raise InputError(
+                f"Two runs are {row['run']} of {row['setting']}, {row['subject']}, seed {row['seed']}; put runs "
+                "of other options or studies in folders of their own and evaluate each folder."
+            )
+        by_seed[row["seed"]] = by_image(ranking.rank <= 1, ranking.queries)
     return Results(pd.DataFrame([row for row, _ in ordered]), hits)
 
 
@@ -126,9 +138,9 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["setting"], bool(shuffled), place, name, row["subject"], row["seed"]
 
 
-def _place(run: tuple[Path, Model]) -> tuple[str, ...]:
+def _place(run: tuple[Path, Description]) -> tuple[str, ...]:
     """Which test trials a model needs, and which images' vectors."""
-    about = run[1].description
+    about = run[1]
     parts = about.setting, about.subject, about.channels, about.window, about.store_key, about.study_path
     return tuple(map(str, parts))
 
@@ -136,14 +148,20 @@ def _place(run: tuple[Path, Model]) -> tuple[str, ...]:
 def second_top(table: pd.DataFrame) -> str:
     """Name of the column of the larger top-k figure, such as `top5`."""
     names = [str(name) for name in table]
-    return next(name for name in names if name.startswith("top") and name[3:].isdigit() and name != "top1")
+    return next((name for name in names if name.startswith("top") and name[3:].isdigit() and name != "top1"), "top1")
 
 
-def _paired(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Second minus first, seed by seed; a method with other seeds is averaged over its own."""
-    if len(first) != len(second):
-        first, second = first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
-    return second - first
+def _paired(first: dict[int, pd.Series], second: dict[int, pd.Series]) -> np.ndarray:
+    """Second minus first, on the seeds both have; a method with one seed stands against each seed of the other."""
+    if len(first) == 1 or len(second) == 1:
+        pairs = [(a, b) for a in first.values() for b in second.values()]
+    else:
+        pairs = [(first[seed], second[seed]) for seed in sorted(first) if seed in second]
+    if not pairs:
+        raise InputError(
+            f"Two methods were trained with seeds {sorted(first)} and {sorted(second)}; train some seed with both."
+        )
+    return np.stack([b.to_numpy() - a.to_numpy() for a, b in pairs])
 
 
 def _range(values: pd.Series) -> str:
@@ -200,17 +218,17 @@ class Evaluation:
 
     def run(self, folders: Iterable[Path], after_run: Callable[[str], None] | None = None) -> Results:
         """Evaluate the models, each on the test trials of its subject, and write their `ranks.csv`."""
-        models = [(folder, Model.load(folder, self.device)) for folder in folders]
+        runs = [(folder, Description.read(folder)) for folder in folders]
         found: list[tuple[dict[str, Any], Ranking]] = []
-        for _, group in groupby(sorted(models, key=_place), key=_place):
+        for _, group in groupby(sorted(runs, key=_place), key=_place):
             same = list(group)
-            about = same[0][1].description
+            about = same[0][1]
             study = self._study(about)
             test = Job.of(about).trials(study, "test", average=self.average, repetitions=self.repetitions)
             if self.ridge:
                 found.append(self._ridge(study, about, test))
-            for folder, model in same:
-                about = model.description
+            for folder, about in same:
+                model = Model.load(folder, self.device)
                 store = self.store_for(study, about)
                 ranking = rank_gallery(model.embed(test.signals), test, *gallery(store, test, about.preset.base))
                 save_ranking(ranking, folder)
@@ -221,7 +239,7 @@ class Evaluation:
 
     def _study(self, about: Description) -> Study:
         study = self.study or Study.open(about.study_path, self.allow_shared_concepts)
-        if study.fingerprint() != about.study_fingerprint:
+        if study.fingerprint(sorted({about.subject, *about.trained_on})) != about.study_fingerprint:
             raise InputError(
                 f"The study {study.root} is not the one the model of {about.subject} was trained on "
                 f"({about.study!r}); give the right folder with --study."
@@ -232,6 +250,7 @@ class Evaluation:
         return Protocol(level.name, self.repetitions, self.average, n_way=self.n_way, k=self.k)
 
     def _row(self, about: Description, ranking: Ranking, method: str | None = None) -> dict[str, Any]:
+        options = about.options
         return {
             "study": about.study,
             "setting": about.setting,
@@ -240,6 +259,13 @@ class Evaluation:
             "brain_encoder": method or about.options.brain_encoder,
             "vision_encoder": about.vision_encoder,
             "seed": 0 if method else about.seed,
+            "channels": len(about.channels),
+            "window": "all" if about.window is None else "{:g} to {:g} s".format(*about.window),
+            "epochs": None if method else options.epochs,
+            "batch_size": None if method else options.batch_size,
+            "learning_rate": None if method else options.learning_rate,
+            "precision": None if method else options.precision,
+            "run": method or Job.of(about).folder.as_posix(),
             **score(ranking, self._protocol(about.preset.base)),
         }
 
@@ -251,7 +277,7 @@ class Evaluation:
         baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp.base, train.images), train.concepts)
         vision, images = gallery(store, test, crisp.base)
         ranking = rank_gallery(baseline.predict(test.signals), test, baseline.centre(vision), images)
-        return self._row(about, ranking, RIDGE), ranking
+        return self._row(about, ranking, method=RIDGE), ranking
 
 
 def gallery(store: FeatureStore, test: Trials, level: Blur) -> tuple[np.ndarray, tuple[str, ...]]:

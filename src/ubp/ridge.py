@@ -7,6 +7,7 @@ from scipy.linalg import eigh
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
+from ubp.errors import InputError
 from ubp.metrics import cosine_similarity, mean_percentile_rank, ranks
 
 ALPHAS = tuple(np.logspace(-1, 6, 15))
@@ -44,7 +45,11 @@ class RidgeBaseline:
         flat = signals.reshape(len(signals), -1).astype(np.float64)
         scores = np.zeros(len(self.alphas))
         folds = min(self.n_folds, len(set(concepts)))
+        if folds < 2:
+            raise InputError("Ridge regression needs at least 2 training concepts to choose its penalty; leave it out.")
         for fit_rows, held_rows in GroupKFold(folds, shuffle=True, random_state=0).split(flat, groups=concepts):
+            if len(held_rows) < 2:
+                continue
             self._scale(flat[fit_rows], vision[fit_rows])
             centred, target = self.centre(vision), np.arange(len(held_rows))
             path = ridge_path(self.scaled(flat[fit_rows]), centred[fit_rows], self.scaled(flat[held_rows]), self.alphas)

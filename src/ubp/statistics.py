@@ -1,6 +1,6 @@
 """Intervals by bootstrap, over images, seeds and subjects."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,12 @@ def grand_mean(scores: Scores) -> float:
 
 
 def bootstrap_interval(
-    scores: Scores, confidence: float = 0.95, n_resamples: int = 10_000, seed: int = 0, over_subjects: bool = True
+    scores: Scores,
+    queries: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    over_subjects: bool = True,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of :func:`grand_mean`.
 
@@ -33,6 +38,9 @@ def bootstrap_interval(
     Parameters
     ----------
     scores : sequence of arrays of shape (n_seeds, n_queries)
+    queries : sequence of hashable, optional
+        What names the queries of each subject. Subjects with the same queries, such as the same test images, get the
+        same draw of them, because what an image does to one subject it does to all. By default all differ.
     confidence : float
     n_resamples : int
     seed : int
@@ -52,8 +60,16 @@ def bootstrap_interval(
     """
     if not scores or any(subject.ndim != 2 or subject.size == 0 for subject in scores):
         raise InputError("The bootstrap needs one array of shape (n_seeds, n_queries) for each subject, none empty.")
-    random = np.random.default_rng(seed)
-    means = np.stack([_resampled_means(np.asarray(s, float), n_resamples, random) for s in scores], axis=1)
+    random = np.random.default_rng([seed, 0])
+    names = list(queries) if queries is not None else list(range(len(scores)))
+    place = {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
+    means = np.stack(
+        [
+            _resampled_means(np.asarray(s, float), n_resamples, random, np.random.default_rng([seed, place[name]]))
+            for s, name in zip(scores, names, strict=True)
+        ],
+        axis=1,
+    )
     if over_subjects and len(scores) > 1:
         weights = random.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), n_resamples) / len(scores)
     else:
@@ -62,13 +78,15 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _resampled_means(values: NDArray[np.float64], n_resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _resampled_means(
+    values: NDArray[np.float64], n_resamples: int, for_seeds: np.random.Generator, for_queries: np.random.Generator
+) -> NDArray[np.float64]:
     n_seeds, n_queries = values.shape
     means = np.empty(n_resamples)
     block = max(1, 4_000_000 // n_queries)
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        seeds = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size) / n_seeds
-        queries = random.multinomial(n_queries, np.full(n_queries, 1 / n_queries), size) / n_queries
+        seeds = for_seeds.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size) / n_seeds
+        queries = for_queries.multinomial(n_queries, np.full(n_queries, 1 / n_queries), size) / n_queries
         means[start : start + size] = np.einsum("bq,bq->b", seeds @ values, queries)
     return means

@@ -1,5 +1,6 @@
 """Result tables for the terminal."""
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -26,20 +27,22 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
 
 def study_table(study: Study) -> Table:
     """Subjects of a study: trials, channels, samples, and images, concepts and repetitions of each split."""
-    header = ("subject", "sessions", "trials", "channels", "samples", "train", "test")
+    header = ("subject", "trials", "channels", "samples", "train", "test")
     rows = []
     for _, row in study.describe().iterrows():
         splits = [
             f"{row[f'{split}_images']} / {row[f'{split}_concepts']} / {row[f'{split}_repetitions']}"
             for split in ("train", "test")
         ]
-        rows.append((*(str(row[name]) for name in ("subject", "sessions", "trials", "channels", "times")), *splits))
+        rows.append((*(str(row[name]) for name in ("subject", "trials", "channels", "times")), *splits))
     return table(study.info.name, header, rows, caption="train, test: images / concepts / repetitions of an image")
 
 
 def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     """Methods of one setting with accuracy, interval and chance, in per cent."""
     part = summary[summary["setting"] == setting]
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
     top = second_top(part)
     rows = [
         (
@@ -55,14 +58,29 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     ]
     first = part.iloc[0]
     chances = " and ".join(f"{100 * first[name]:.1f} %" for name in ("top1_chance", f"{top}_chance"))
-    plural = "s" if first["subjects"] > 1 else ""
+    counts, plural = _each(part["subjects"]), "s" if first["subjects"] > 1 else ""
     caption = (
-        f"chance {chances}; {first['subjects']} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
+        f"chance {chances}; {counts} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
         f"blurred as in the last column (w is the kernel width); percentile is the mean "
         f"percentile rank; {_each(part['repetitions'])} repetitions averaged; {_each(part['protocol'])}"
     )
     header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile", "seeds", "gallery")
+    if top == "top1":
+        header, rows = header[:3] + header[4:], [row[:3] + row[4:] for row in rows]
+    if part["subjects"].nunique() > 1:
+        header, rows = (*header, "subjects"), [(*row, str(n)) for row, n in zip(rows, part["subjects"], strict=True)]
     return table(f"Zero-shot retrieval, {setting}", header, rows, caption)
+
+
+def n_way_table(summary: pd.DataFrame, setting: str) -> Table | None:
+    """Top-1 in per cent among fewer images, with chance; None when none was asked for."""
+    part = summary[summary["setting"] == setting]
+    sizes = [name.removeprefix("top1_of_") for name in map(str, part) if re.fullmatch(r"top1_of_\d+", name)]
+    if not sizes:
+        return None
+    rows = [(row["method"], *(f"{100 * row[f'top1_of_{n}']:.1f}" for n in sizes)) for _, row in part.iterrows()]
+    rows.append(("chance", *(f"{100 / int(n):.1f}" for n in sizes)))
+    return table(f"Top-1 % among so many images, {setting}", ("method", *sizes), rows)
 
 
 def _each(values: pd.Series) -> str:

@@ -215,12 +215,17 @@ def simulate(path: str | Path, options: Simulation = Simulation(), quiet: bool =
             tmin=0.0,
             licence="CC0-1.0",
             description=describe(options),
-            source=f"ubp simulate {json.dumps(dataclasses.asdict(options))}",
+            source=source(options),
         )
         create_study(partial, info, recordings(), draw)
         for subject, truth in truths.items():
             truth[list(TRUTH_COLUMNS)].to_csv(partial / subject / "truth.csv", index=False)
     return Study.open(path)
+
+
+def source(options: Simulation) -> str:
+    """What a simulated study's dataset.json says of its origin; tells two simulations apart."""
+    return f"ubp simulate {json.dumps(dataclasses.asdict(options))}"
 
 
 def describe(options: Simulation) -> str:

@@ -148,9 +148,12 @@ class Study:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of dataset.json and the recordings' fingerprints; tells whether a model was trained on this study."""
-        parts = [recording.fingerprint() for recording in self.recordings.values()]
+    def fingerprint(self, subjects: Iterable[str] | None = None) -> str:
+        """SHA-256 of dataset.json and the fingerprints of the subjects' recordings, by default all.
+
+        Tells whether a model was trained on this study.
+        """
+        parts = [self.recording(subject).fingerprint() for subject in (subjects or self.subjects)]
         return digest((self.root / "dataset.json").read_bytes(), *parts)
 
 

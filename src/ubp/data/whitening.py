@@ -55,7 +55,8 @@ def noise_covariance(signals: np.ndarray, weights: np.ndarray) -> np.ndarray:
     float64 array of shape (n_channels, n_channels)
     """
     x, weight = torch.from_numpy(signals), torch.from_numpy(weights)
-    return sum(_pieces(lambda some: _noise_covariance(x[some], weight[some]), len(x))).numpy()
+    pieces = _pieces(lambda some: _noise_covariance(x[some], weight[some]), len(x))
+    return torch.stack(list(pieces)).sum(dim=0).numpy()
 
 
 def _noise_covariance(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -148,6 +148,11 @@ class FeatureStore:
         """
         folder = Path(folder)
         manifest = read_manifest(folder / MANIFEST)
+        if manifest["key"] != folder.name:
+            raise InputError(
+                f"{folder} holds the store {manifest['key']}, of other images or another encoder; delete the folder "
+                "and build the store again."
+            )
         images = tuple(sorted(manifest["images"]))
         about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint")}
         store = cls(folder, manifest["key"], images, manifest["dim"], **about)
