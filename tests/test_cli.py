@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import things_files
 from conftest import N_TEST, make_study
 from ubp.cli import app, main
 from ubp.config import TrainOptions
@@ -93,7 +94,7 @@ def test_info_prints_what_a_study_holds(tiny_folder, capsys):
         assert text in printed
 
 
-@pytest.mark.parametrize("command", ["simulate", "info", "features", "train", "evaluate", "demo"])
+@pytest.mark.parametrize("command", ["simulate", "info", "features", "train", "evaluate", "demo", "fetch", "prepare"])
 def test_help_describes_every_option(command, capsys):
     assert run(command, "--help") == 0
     printed = capsys.readouterr().out
@@ -109,6 +110,30 @@ def test_help_names_every_command(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("simulate", "info", "features", "train", "evaluate", "demo"))
     assert "demo" in set(app)
+
+
+def test_prepare_checks_the_files_against_the_facts_of_the_dataset(tmp_path, capsys):
+    facts = things_files.small_facts()
+    things_files.write_raw(tmp_path / "files", facts)
+    things_files.write_images(tmp_path / "files", facts)
+    things_files.write_metadata(tmp_path / "files", facts)
+    assert "raw" in refused(
+        capsys, "prepare", "things-eeg2", tmp_path / "files", "--out", tmp_path / "s", "--from", "row"
+    )
+    assert "things-eeg2" in refused(capsys, "prepare", "things-eeg", tmp_path / "files", "--out", tmp_path / "s")
+    # the generated set is smaller than the published one
+    assert "16540" in refused(capsys, "prepare", "things-eeg2", tmp_path / "files", "--out", tmp_path / "s", "--quiet")
+    assert not (tmp_path / "s").exists()
+
+
+def test_fetch_lists_without_a_network_and_refuses_what_it_does_not_know(tmp_path, capsys):
+    assert "things-eeg2" in refused(capsys, "fetch", "things-eg2", "--out", tmp_path)
+    assert "raw" in refused(capsys, "fetch", "things-eeg2", "--parts", "rwa", "--out", tmp_path)
+    assert "sub-01" in refused(capsys, "fetch", "things-eeg2", "--subject", "sub-11", "--out", tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    message = refused(capsys, "fetch", "things-eeg2", "--parts", "metadata", "--out", tmp_path / "o", "--from", empty)
+    assert "image_metadata.npy" in message
 
 
 def edit_trials(change):

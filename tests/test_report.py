@@ -94,7 +94,7 @@ def make_report(folder, word, **changes):
     presets = [preset("vanilla"), preset("ubp", 7, 2), Preset(f"own {word}", (Blur(3),))]
     runs = [folder / f"run-{i}" for i in range(len(presets))]
     rows, hits = zip(*(make_run(run, study, p) for run, p in zip(runs, presets, strict=True)), strict=True)
-    low, high = bootstrap_interval([(hits[1] - hits[0])[None].astype(float)])
+    low, high = bootstrap_interval([(hits[1] - hits[0]).to_numpy()[None].astype(float)])
     difference = {"method": "ubp", "against": f"vanilla {word}", "difference": 0.125, "low": low, "high": high}
     results = pd.DataFrame(rows)
     arguments = {

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from ubp import __version__
 from ubp.config import Common, TrainOptions
 from ubp.data.simulated import Simulation
+from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.errors import InputError, UbpError
 
 HELP = """Find the image a person was looking at, from a recording of brain activity.
@@ -29,6 +30,7 @@ Switch = Annotated[bool, Plain]
 OptionalNames = Annotated[tuple[str, ...] | None, Many]
 OptionalWindow = Annotated[tuple[float, float] | None, Plain]
 Options = Annotated[TrainOptions, Parameter(name="*")]
+EEG2Options = Annotated[ThingsEEG2Options, Parameter(name="*", consume_multiple=True, negative=())]
 CommonOptions = Annotated[Common, Parameter(name="*", negative=())]
 SimulationOptions = Annotated[Simulation, Parameter(name="*")]
 
@@ -65,6 +67,96 @@ def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch
     from ubp.commands import info as command
 
     command(study, check, allow_shared_concepts)
+
+
+@app.command(sort_key=7)
+def fetch(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    parts: OptionalNames = None,
+    subject: OptionalNames = None,
+    dry_run: Switch = False,
+    from_folder: Annotated[Path | None, Parameter(name="--from")] = None,
+    password: Annotated[str | None, Parameter(env_var="UBP_THINGS_PASSWORD", show_env_var=True)] = None,
+    keep_archives: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Fetch a public dataset; stopped, it continues, and what is there is checked.
+
+    Parameters
+    ----------
+    dataset : str
+        things-eeg2 or things-meg.
+    out : Path
+        Folder for the files.
+    parts : tuple of str
+        Which files: raw, preprocessed, ubp, images, metadata of things-eeg2; derivatives, attributes, metadata,
+        images of things-meg.
+    subject : tuple of str
+        By default all.
+    dry_run : bool
+        Only list files and sizes.
+    from_folder : Path
+        Take the files from this folder, into which you downloaded them, instead of the network.
+    password : str
+        Of the THINGS images; giving it means that you read and accepted their terms. It is never stored.
+    keep_archives : bool
+        Keep archives after they were unpacked.
+    quiet : bool
+        No progress.
+    """
+    from ubp.data.fetch import fetch as command
+
+    command(
+        dataset,
+        out,
+        parts,
+        subject,
+        dry_run=dry_run,
+        from_folder=from_folder,
+        password=password,
+        keep_archives=keep_archives,
+        quiet=quiet,
+    )
+
+
+@app.command(sort_key=8)
+def prepare(
+    dataset: str,
+    /,
+    source: Path,
+    *,
+    out: Path,
+    from_files: Annotated[str, Parameter(name="--from")] = "raw",
+    subject: OptionalNames = None,
+    images: Path | None = None,
+    options: EEG2Options = ThingsEEG2Options(),
+    quiet: Switch = False,
+) -> None:
+    """Make a study of a public dataset's files, by the published recipe.
+
+    Parameters
+    ----------
+    dataset : str
+        things-eeg2.
+    source : Path
+        Folder that `ubp fetch` wrote.
+    out : Path
+        Folder of the new study.
+    from_files : str
+        raw, preprocessed (the dataset authors' files) or ubp (the UBP authors' files).
+    subject : tuple of str
+        By default all that are there.
+    images : Path
+        Folder of the images, if they are not in SOURCE.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands import prepare as command
+
+    command(dataset, source, out, from_files, subject, images, options, quiet)
 
 
 @app.command(sort_key=4)

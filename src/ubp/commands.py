@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions, preset, unknown
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
+from ubp.data.things_eeg2 import prepare_things_eeg2
+from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job
@@ -50,6 +52,24 @@ def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -
     if check:
         study.validate()
         console.print("Every signal is finite and every image decodes.")
+    return study
+
+
+def prepare(
+    dataset: str,
+    source: Path,
+    out: Path,
+    from_files: str = "raw",
+    subjects: Sequence[str] | None = None,
+    images: Path | None = None,
+    options: ThingsEEG2Options | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Make a study of a public dataset's files; see :func:`ubp.data.things_eeg2.prepare_things_eeg2`."""
+    if dataset not in PREPARE:
+        raise unknown("dataset", dataset, PREPARE)
+    study = PREPARE[dataset](source, out, from_files, subjects, images, options, quiet=quiet)
+    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
     return study
 
 
@@ -200,3 +220,6 @@ def print_results(results: Results) -> None:
             console.print(subject_table(results.table, setting))
         if len(comparisons):
             console.print(comparison_table(comparisons, setting))
+
+
+PREPARE = {"things-eeg2": prepare_things_eeg2}

@@ -86,14 +86,13 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     partial = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _claimed(partial, path, os.O_RDWR | os.O_CREAT) as claim:
-            os.ftruncate(claim, 0)
+        with _claimed(partial, path, os.O_RDWR | os.O_CREAT):
             encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
             try:
-                with open(claim, mode, encoding=encoding, newline=newline, closefd=False) as handle:
+                with partial.open(mode, encoding=encoding, newline=newline) as handle:
                     yield handle
                     handle.flush()
-                    os.fsync(claim)
+                    os.fsync(handle.fileno())
                 partial.replace(path)
                 sync_folder(path.parent)
             finally:

@@ -30,10 +30,12 @@ class ThingsEEG2Options:
         Seconds that are kept, both included; by default from onset on for raw, everything otherwise.
     whitening : str
         Fitted on training trials for each session or subject; or off, which gives microvolts.
-    train_repetitions, test_repetitions : int
-        Presentations of an image per session that are used at most.
+    train_repetitions : int
+        Presentations of a training image per session that are used at most.
+    test_repetitions : int
+        Presentations of a test image per session that are used at most.
     seed : int
-        Of their choice.
+        Of the choice of presentations.
     dtype : str
         float16 or float32; by default float16, and float32 from the authors' preprocessed files.
 
