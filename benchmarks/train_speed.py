@@ -6,6 +6,8 @@ arithmetic as a share of it, the gain of bf16, the share of time the prior takes
 
 import argparse
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="eegproject")
     parser.add_argument("--device")
     parser.add_argument("--precision", nargs="*", default=["fp32", "bf16"])
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
     random = torch.Generator().manual_seed(0)
@@ -74,6 +77,16 @@ def main() -> None:
     def trainer(blur: Preset, precision: str, data: Pairs) -> Trainer:
         return Trainer(data, blur, replace(options, precision=precision, epochs=10**6), device=device)
 
+    if arguments.peak:
+        run = trainer(preset("ubp"), arguments.peak, pairs)
+        if arguments.peak == "bf16":
+            del pairs, ladder
+        run._epoch()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"ubp   {arguments.peak}: peak memory of a process that makes the data and trains an epoch: {peak:.2f} GB"
+        )
+        return
     inner = arguments.channels * arguments.times
     ubp, fixed = preset("ubp"), preset("blur")
     fixed_pairs = Pairs(pairs.signals, pairs.image, pairs.ladder[1:2])
@@ -113,8 +126,9 @@ def main() -> None:
             timed(lambda b=batch, v=values, p=prior: (p.levels(b), p.update(b, v)), device) for _ in range(50)
         )
         print(f"prior {precision}: {steps * cost / seconds['ubp', precision]:.2%} of an epoch (its own calls)")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory of this process, all runs of it at once: {peak:.2f} GB")
+    for precision in arguments.precision:
+        command = [sys.executable, __file__, "--peak", precision, *sys.argv[1:]]
+        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
 
 
 if __name__ == "__main__":
