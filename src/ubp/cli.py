@@ -125,8 +125,8 @@ def fetch(
 @app.command(sort_key=8)
 def prepare(
     dataset: str,
-    /,
     source: Path,
+    /,
     *,
     out: Path,
     from_files: Annotated[str, Parameter(name="--from")] = "raw",
