@@ -66,6 +66,10 @@ def main() -> None:
     parser.add_argument("--precision", nargs="*", default=["fp32", "bf16"])
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if not arguments.peak:  # first, because a child's peak memory starts from its parent's
+        for precision in arguments.precision:
+            command = [sys.executable, __file__, "--peak", precision, *sys.argv[1:]]
+            print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
     device = pick_device(arguments.device)
     random = torch.Generator().manual_seed(0)
     shape = arguments.pairs, arguments.channels, arguments.times
@@ -126,9 +130,6 @@ def main() -> None:
             timed(lambda b=batch, v=values, p=prior: (p.levels(b), p.update(b, v)), device) for _ in range(50)
         )
         print(f"prior {precision}: {steps * cost / seconds['ubp', precision]:.2%} of an epoch (its own calls)")
-    for precision in arguments.precision:
-        command = [sys.executable, __file__, "--peak", precision, *sys.argv[1:]]
-        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
 
 
 if __name__ == "__main__":
