@@ -94,9 +94,7 @@ class ReadyFile:
             )
         times = np.asarray(content.field("times"), np.float64)
         if times.ndim != 1 or len(times) < max(2, signals.shape[3]) or not (np.diff(times) > 0).all():
-            raise InputError(
-                f"{path}: 'times' does not grow over {signals.shape[3]} samples; expected seconds."
-            )
+            raise InputError(f"{path}: 'times' does not grow over {signals.shape[3]} samples; expected seconds.")
         sfreq = round(float(1 / np.diff(times).mean()), 6)
         # the UBP authors' axis is that of the whole epoch, of which the last samples were kept
         return cls(content, signals, channels, sfreq, times[-signals.shape[3] :])
