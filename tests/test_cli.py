@@ -312,6 +312,85 @@ def test_runs_of_another_study_are_refused(tiny_folder, tmp_path, capsys):
     assert "not the one" in refused(capsys, "evaluate", tmp_path / "runs", "--study", other.root)
 
 
+def test_a_store_of_other_images_is_refused(tiny_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("UBP_CACHE", str(tmp_path / "store"))
+    other = make_study(tmp_path / "other", seed=3)
+    for folder in (tiny_folder, other.root):
+        assert run("features", folder, "--preset", "ubp", "--width", 13, "--quiet") == 0
+    capsys.readouterr()
+    first, second = sorted(path.parent for path in (tmp_path / "store").rglob("manifest.json"))
+    for file in second.iterdir():
+        if file.is_file():
+            shutil.copy(file, first / file.name)
+    messages = [
+        refused(capsys, "train", folder, "--out", tmp_path / folder.name, *TRAIN)
+        for folder in (tiny_folder, other.root)
+        if run("features", folder, "--preset", "ubp", "--width", 13, "--quiet") and capsys.readouterr()
+    ]
+    assert len(messages) == 1
+    assert "of other images or another encoder" in messages[0]
+
+
+def test_evaluating_with_other_images_than_the_model_was_trained_with_is_refused(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("UBP_CACHE", str(tmp_path / "store"))
+    assert run("train", study, "--out", tmp_path / "runs", *TRAIN, "--subject", "sub-01") == 0
+    shutil.rmtree(tmp_path / "store")
+    Image.new("RGB", (48, 48), "red").save(study / "images/test/045.png")
+    assert "not those the model" in refused(capsys, "evaluate", tmp_path / "runs", "--quiet")
+
+
+def test_two_runs_of_one_name_are_refused(tiny_folder, tmp_path, capsys):
+    for name, epochs in (("a", "1"), ("b", "2")):
+        arguments = ("--preset", "ubp", "--width", "13", "--epochs", epochs, "--subject", "sub-01", "--quiet")
+        assert run("train", tiny_folder, "--out", tmp_path / "runs" / name, *arguments) == 0
+    assert "Two runs" in refused(capsys, "evaluate", tmp_path / "runs", "--quiet")
+
+
+def test_top_1_alone_and_n_way_have_their_chance(tiny_folder, tmp_path, capsys):
+    assert run("train", tiny_folder, "--out", tmp_path / "runs", *TRAIN, "--subject", "sub-01") == 0
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "runs", "--k", 1, "--n-way", 2, "--quiet") == 0
+    printed = capsys.readouterr().out
+    assert "among so many images" in printed
+    assert "50.0" in printed
+    row = pd.read_csv(tmp_path / "runs/results.csv").iloc[-1]
+    assert row["top1_of_2_chance"] == 0.5
+    assert row["top1_of_2_low"] <= row["top1_of_2"] <= row["top1_of_2_high"]
+
+
+def test_an_unfinished_run_is_named(tiny_folder, tmp_path, capsys):
+    assert run("train", tiny_folder, "--out", tmp_path / "runs", *TRAIN, "--subject", "sub-01") == 0
+    (tmp_path / "runs/other").mkdir()
+    (tmp_path / "runs/other/checkpoint.safetensors").write_bytes(b"")
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "runs", "--quiet") == 0
+    assert "1 runs below" in capsys.readouterr().out
+
+
+def test_a_rate_without_a_first_time_is_printed(study, capsys):
+    about = json.loads((study / "dataset.json").read_text())
+    (study / "dataset.json").write_text(json.dumps(about | {"tmin": None}))
+    assert run("info", study) == 0
+    assert "100 Hz" in capsys.readouterr().out
+
+
+def test_the_demo_refuses_another_study_in_its_folder(study, tmp_path, capsys):
+    (tmp_path / "demo").mkdir()
+    shutil.copytree(study, tmp_path / "demo/study")
+    assert "not the study that the demo simulates" in refused(capsys, "demo", tmp_path / "demo", "--quiet")
+
+
+def test_paths_with_brackets_are_printed_as_they_are(tiny_folder, tmp_path, capsys):
+    runs = tmp_path / "x[" / "y]"
+    assert run("train", tiny_folder, "--out", runs, *TRAIN, "--subject", "sub-01") == 0
+    assert str(runs) in capsys.readouterr().out
+
+
+def test_a_place_that_is_a_file_is_refused(tiny_folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert "file" in refused(capsys, "train", tiny_folder, "--out", tmp_path / "file", *TRAIN)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 600 KB that a test can fill."""

@@ -39,6 +39,15 @@ def test_coverage_over_subjects_seeds_and_queries():
     assert inside >= 175  # 95 % minus what the percentile bootstrap of 12 subjects lacks
 
 
+def test_subjects_who_saw_the_same_images_get_the_same_draw_of_them():
+    hits = (np.random.default_rng(5).random((1, 200)) < 0.5).astype(float)
+    alone = bootstrap_interval([hits])
+    shared = bootstrap_interval([hits] * 8, queries=["same"] * 8)
+    apart = bootstrap_interval([hits] * 8)
+    assert shared == pytest.approx(alone, abs=0.01)
+    assert apart[1] - apart[0] < 0.6 * (shared[1] - shared[0])
+
+
 def test_interval_is_seeded_and_constant_scores_have_no_width():
     values = [np.random.default_rng(3).standard_normal((2, 40))]
     assert bootstrap_interval(values, seed=4) == bootstrap_interval(values, seed=4)

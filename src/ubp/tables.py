@@ -17,6 +17,7 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
     result = Table(
         title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
     )
+    result.min_width = min(78, len(title))
     result.box, result.pad_edge, result.padding = SIMPLE_HEAD, False, (0, 0, 0, 1)
     for place, name in enumerate(header):
         result.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)

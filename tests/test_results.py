@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ubp.config import Preset, preset
+from ubp.errors import InputError
+from ubp.images.blur import Blur
+from ubp.results import Results
+from ubp.statistics import bootstrap_interval
+
+IMAGES = [f"{i:03d}" for i in range(150)]
+
+
+def results(**methods):
+    """Results of (subject, seed) -> hits for every method."""
+    hits, rows = {}, []
+    for method, scores in methods.items():
+        for (subject, seed), values in scores.items():
+            series = pd.Series(values, index=IMAGES)
+            hits.setdefault(("intra-subject", method), {}).setdefault(subject, {})[seed] = series
+            rows.append({"setting": "intra-subject", "method": method, "subject": subject, "seed": seed})
+    return Results(pd.DataFrame(rows), hits)
+
+
+def draws(seed, chance):
+    return (np.random.default_rng(seed).random(150) < chance).astype(float)
+
+
+def test_a_method_of_one_seed_stands_against_every_seed_of_the_other():
+    many = {("sub-01", seed): draws(seed, 0.2 + 0.15 * seed) for seed in range(5)}
+    (row,) = results(ridge={("sub-01", 0): draws(9, 0.5)}, ubp=many).comparisons().to_dict("records")
+    difference = np.stack([many["sub-01", seed] for seed in range(5)]) - draws(9, 0.5)
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert (row["low"], row["high"]) == pytest.approx(bootstrap_interval([difference]), abs=0.02)
+    assert row["high"] - row["low"] > 0.25  # the spread over seeds is in it
+
+
+def test_seeds_are_paired_by_number_and_none_in_common_is_refused():
+    first = {("sub-01", seed): draws(seed, 0.5) for seed in (0, 1, 2)}
+    second = {("sub-01", seed): draws(seed, 0.5) for seed in (1, 2, 3)}
+    (row,) = results(blur=first, ubp=second).comparisons().to_dict("records")
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+    third = {("sub-01", seed): draws(seed, 0.5) for seed in (5, 6)}
+    with pytest.raises(InputError, match=r"seeds \[0, 1, 2\] and \[5, 6\]"):
+        results(blur=first, ubp=third).comparisons()
+
+
+def test_a_planted_difference_is_found_and_an_absent_one_is_not():
+    base = {(f"sub-{s:02d}", seed): draws(100 * s + seed, 0.3) for s in range(10) for seed in range(3)}
+    better = {key: np.maximum(values, draws(900 + i, 0.15)) for i, (key, values) in enumerate(base.items())}
+    found = results(vanilla=base, ubp=better, blur={k: draws(5000 + i, 0.3) for i, k in enumerate(base)}).comparisons()
+    rows = found.set_index(["method", "against"])
+    assert rows.loc[("ubp", "vanilla"), "low"] > 0
+    assert rows.loc[("blur", "vanilla"), "low"] < 0 < rows.loc[("blur", "vanilla"), "high"]
+
+
+def test_ladders_must_increase_and_presets_have_the_published_kernels():
+    assert [level.width for level in preset("ubp").ladder] == [45, 51, 57]
+    assert [level.width for level in preset("official").ladder] == [45, 45, 51]
+    assert {level.strength for level in preset("official").ladder} == {0.5}
+    assert preset("official").compare == "raw"
+    assert preset("vanilla").ladder == (Blur(1),)
+    assert preset("blur").base == preset("ubp").base == Blur(51)
+    for step in (-6, 0, 3):
+        with pytest.raises(InputError, match="step"):
+            preset("ubp", 51, step)
+    with pytest.raises(InputError, match="increasing blur"):
+        Preset("mine", (Blur(57), Blur(51), Blur(45)))
+    assert Preset.from_dict(preset("official").to_dict()) == preset("official")
