@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import torch
 
-from ubp.images.blur import LADDERS, Blur, blur_ladder, fovea_weight
+from ubp.config import preset
+from ubp.images.blur import Blur, blur_ladder, fovea_weight
 
 WIDTH = 51
-LADDER = {1: (Blur(WIDTH),), 3: LADDERS["paper"]}
+LADDER = {1: (Blur(WIDTH),), 3: preset("ubp").ladder}
 
 
 def photographs(n: int, size: int, seed: int = 0) -> np.ndarray:
@@ -55,9 +56,9 @@ def difference(images: np.ndarray, as_float: bool) -> float:
     """Largest difference in grey levels from OpenCV and the float32 blend, over the levels of the paper's ladder."""
     height, width = images.shape[1:3]
     weight = fovea_weight(height, width).numpy()[..., None]
-    ours = blur_ladder(torch.from_numpy(images).permute(0, 3, 1, 2), LADDERS["paper"]).permute(0, 1, 3, 4, 2) * 255
+    ours = blur_ladder(torch.from_numpy(images).permute(0, 3, 1, 2), preset("ubp").ladder).permute(0, 1, 3, 4, 2) * 255
     worst = 0.0
-    for level, batch in zip(LADDERS["paper"], ours.numpy(), strict=True):
+    for level, batch in zip(preset("ubp").ladder, ours.numpy(), strict=True):
         for pixels, result in zip(images, batch, strict=True):
             source = pixels.astype(np.float32) if as_float else pixels
             blurred = cv2.GaussianBlur(source, (level.width, level.width), 0)

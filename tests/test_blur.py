@@ -6,9 +6,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from ubp.config import preset
 from ubp.images.blur import (
     CURVES,
-    LADDERS,
     Blur,
     blur,
     blur_ladder,
@@ -211,7 +211,14 @@ def test_width_one_is_the_image_itself() -> None:
 @pytest.mark.parametrize("size", [96, 224])
 def test_ladder_equals_its_levels_one_by_one(size: int) -> None:
     images = to_tensor(noise(size, size, 3))
-    ladder = (Blur(1), Blur(5), Blur(25), *LADDERS["paper"], *LADDERS["official"], Blur(51, "uniform", sigma=4.0))
+    ladder = (
+        Blur(1),
+        Blur(5),
+        Blur(25),
+        *preset("ubp").ladder,
+        *preset("official").ladder,
+        Blur(51, "uniform", sigma=4.0),
+    )
     together = blur_ladder(images, ladder)
     assert together.shape == (len(ladder), 3, 3, size, size)
     for level, batch in zip(ladder, together, strict=True):
@@ -248,7 +255,7 @@ def test_input_is_left_alone_and_no_gradient_is_kept() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu() -> None:
     images = to_tensor(noise(224, 224, 2))
-    ladder = (Blur(1), Blur(13), *LADDERS["paper"])
+    ladder = (Blur(1), Blur(13), *preset("ubp").ladder)
     assert_allclose(blur_ladder(images.cuda(), ladder).cpu(), blur_ladder(images, ladder), atol=1e-5)
 
 

@@ -370,7 +370,3 @@ CURVES: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 # From less to more blur. The released program's widths come out as 45, 45, 51; it half blurs even the fixation point.
-LADDERS: dict[str, tuple[Blur, ...]] = {
-    "paper": (Blur(45), Blur(51), Blur(57)),
-    "official": (Blur(45, strength=0.5), Blur(45, strength=0.5), Blur(51, strength=0.5)),
-}
