@@ -368,5 +368,3 @@ CURVES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "logarithmic": lambda t, decay: 1 - torch.log1p(decay * t) / math.log1p(decay),
     "uniform": lambda t, decay: torch.zeros_like(t),
 }
-
-# From less to more blur. The released program's widths come out as 45, 45, 51; it half blurs even the fixation point.
