@@ -79,6 +79,7 @@ class Results:
                     **means.drop("top1").to_dict(),
                     "gallery_size": _range(part["gallery_size"]),
                     "gallery_level": "/".join(sorted(set(part["gallery_level"]))),
+                    "query": "/".join(sorted(set(part["query"]))),
                     "repetitions": _range(part["repetitions"].round(1)),
                     "protocol": "/".join(sorted(set(part["protocol"]))),
                 }

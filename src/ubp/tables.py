@@ -60,10 +60,13 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     first = part.iloc[0]
     chances = " and ".join(f"{100 * first[name]:.1f} %" for name in ("top1_chance", f"{top}_chance"))
     counts, plural = _each(part["subjects"]), "s" if first["subjects"] > 1 else ""
+    averaged = f"{_each(part['repetitions'])} repetitions averaged"
+    if set(part["query"]) == {"single trial"}:
+        averaged = "single trials"
     caption = (
         f"chance {chances}; {counts} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
         f"blurred as in the last column (w is the kernel width); percentile is the mean "
-        f"percentile rank; {_each(part['repetitions'])} repetitions averaged; {_each(part['protocol'])}"
+        f"percentile rank; {averaged}; {_each(part['protocol'])}"
     )
     header = ("method", "top-1 %", "95 % interval", f"top-{top[3:]} %", "percentile", "seeds", "gallery")
     if top == "top1":
