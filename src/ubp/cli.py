@@ -159,6 +159,62 @@ def prepare(
     command(dataset, source, out, from_files, subject, images, options, quiet)
 
 
+@app.command(name="import", sort_key=9)
+def import_(
+    files: Annotated[tuple[Path, ...], Parameter(negative=())],
+    /,
+    *,
+    out: Path,
+    images: Path,
+    subject: OptionalNames = None,
+    image_column: str = "image",
+    concept_column: str | None = None,
+    split_column: str = "split",
+    session_column: str | None = None,
+    test_concepts: int | None = None,
+    seed: int = 0,
+    name: str = "imported",
+    licence: str = "",
+    citation: str = "",
+) -> None:
+    """Make a study of mne epochs (-epo.fif), one file per subject, whose metadata names the image of each trial.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        Files of epochs.
+    out : Path
+        Folder of the new study.
+    images : Path
+        Folder that the image names are relative to.
+    subject : tuple of str
+        Name of each file's subject; by default sub-01, sub-02 and so on.
+    image_column : str
+        Metadata column with the image.
+    concept_column : str
+        Metadata column with the concept; by default the folder of the image.
+    split_column : str
+        Metadata column with train or test.
+    session_column : str
+        Metadata column with the session.
+    test_concepts : int
+        Without a split column: so many concepts, chosen at random, become the test split.
+    seed : int
+        Of that choice.
+    name : str
+        Of the study.
+    licence : str
+        Of the recordings.
+    citation : str
+        Of the recordings.
+    """
+    from ubp.commands import import_files as command
+
+    columns = {"image": image_column, "concept": concept_column, "split": split_column, "session": session_column}
+    about = {"name": name, "licence": licence, "citation": citation}
+    command(files, out, images, subject, n_test_concepts=test_concepts, seed=seed, **columns, **about)
+
+
 @app.command(sort_key=4)
 def features(
     study: Path,

@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ubp.config import Common, TrainOptions, preset, unknown
+from ubp.data.mne_study import import_epochs
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
@@ -69,6 +71,18 @@ def prepare(
     if dataset not in PREPARE:
         raise unknown("dataset", dataset, PREPARE)
     study = PREPARE[dataset](source, out, from_files, subjects, images, options, quiet=quiet)
+    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
+    return study
+
+
+def import_files(
+    files: Sequence[Path], out: Path, images: Path, subjects: Sequence[str] | None = None, **options: Any
+) -> Study:
+    """Make a study of files of epochs; options as of :func:`ubp.data.mne_study.import_epochs`."""
+    names = list(subjects) if subjects else [f"sub-{number:02d}" for number in range(1, len(files) + 1)]
+    if len(set(names)) != len(files):
+        raise InputError(f"There are {len(files)} files and {len(set(names))} subjects; name one subject per file.")
+    study = import_epochs(dict(zip(names, files, strict=True)), out, images, **options)
     say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
     return study
 
