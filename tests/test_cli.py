@@ -233,10 +233,17 @@ def test_missing_and_empty_folders_are_refused(tmp_path, capsys):
     assert "no trained model" in refused(capsys, "evaluate", tmp_path / "empty")
 
 
-def test_shared_concepts_are_allowed_when_asked_for(study, capsys):
-    edit_trials(lambda t: t.assign(concept=t["concept"].where(t["split"] == "train", "concept-001")))(study)
+def test_shared_concepts_are_allowed_when_asked_for(study, tmp_path, capsys):
+    for subject in ("sub-01", "sub-02"):
+        path = study / subject / "trials.csv"
+        table = pd.read_csv(path, dtype=str)
+        table["concept"] = table["concept"].where(table["split"] == "train", "concept-001")
+        table.to_csv(path, index=False)
     assert "concept-001" in refused(capsys, "info", study)
-    assert run("info", study, "--allow-shared-concepts") in (0, 2)
+    assert run("info", study, "--allow-shared-concepts") == 0
+    assert "concept-001" in refused(capsys, "train", study, "--out", tmp_path / "runs", *TRAIN)
+    assert run("train", study, "--out", tmp_path / "runs", *TRAIN, "--allow-shared-concepts") == 0
+    assert run("evaluate", tmp_path / "runs", "--allow-shared-concepts", "--quiet") == 0
 
 
 def test_a_gallery_of_one_image_is_refused(study, tmp_path, capsys):

@@ -53,15 +53,13 @@ def test_baseline_gives_the_known_figures_on_real_recordings(session, top1, top5
     crisp = preset("vanilla").base
     images = sorted({*train.images, *test.images})
     store = FeatureStore.build(study.image_folder, images, encoder, [crisp], root=tmp_path, quiet=True)
-    baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp, train.images), train.concepts)
-    assert baseline.alpha_ == pytest.approx(100, rel=0.9)
     gallery = sorted(set(test.images))
+    n = len(gallery)
+    # the known figures were made with penalty 100, chosen on folds that are not written down
+    baseline = RidgeBaseline(alphas=(100.0,)).fit(train.signals, store.vectors(crisp, train.images), train.concepts)
     vision = baseline.centre(store.vectors(crisp, gallery))
     rank = rank_gallery(baseline.predict(test.signals), test, vision, gallery).rank
-    n = len(gallery)
-    if baseline.alpha_ == pytest.approx(100):
-        assert np.mean(rank <= 1) == pytest.approx(top1, abs=1.01 / n)
-        assert np.mean(rank <= 5) == pytest.approx(top5, abs=1.01 / n)
-        assert mean_percentile_rank(rank, n) == pytest.approx(percentile, abs=0.002)
-    else:
-        assert mean_percentile_rank(rank, n) == pytest.approx(percentile, abs=0.01)
+    assert np.mean(rank <= 1) == pytest.approx(top1, abs=1.01 / n)
+    assert np.mean(rank <= 5) == pytest.approx(top5, abs=1.01 / n)
+    assert mean_percentile_rank(rank, n) == pytest.approx(percentile, abs=0.002)
+    assert 10 <= RidgeBaseline().fit(train.signals, store.vectors(crisp, train.images), train.concepts).alpha_ <= 1000
