@@ -185,12 +185,13 @@ def test_shortest_window(name):
 
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_gradient_reaches_every_parameter(name):
-    encoder = make(name, 4, 180)
+    # in training mode a later batch norm cancels the shift of EEGNet's first one, and only rounding is left of its gradient
+    encoder = make(name, 4, 180).eval()
     (encoder(noise(8, 4, 180)) * noise(8, 16, seed=4)).sum().backward()
     for key, parameter in encoder.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.abs().max() > 1e-6, key
+        assert parameter.grad.abs().max() > 1e-4, key
 
 
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
