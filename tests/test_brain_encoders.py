@@ -185,7 +185,7 @@ def test_shortest_window(name):
 
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_gradient_reaches_every_parameter(name):
-    # in training mode a later batch norm cancels the shift of EEGNet's first one, and only rounding is left of its gradient
+    # in training mode a later batch norm cancels the shift of EEGNet's first one: its gradient is rounding alone
     encoder = make(name, 4, 180).eval()
     (encoder(noise(8, 4, 180)) * noise(8, 16, seed=4)).sum().backward()
     for key, parameter in encoder.named_parameters():
