@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.commands import build_store
+from ubp.commands.images import build_store
 from ubp.config import TrainOptions, preset
 from ubp.data.study import Study
 from ubp.experiment import Job, train

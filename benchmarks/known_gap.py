@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from ubp.commands import build_store
+from ubp.commands.images import build_store
 from ubp.config import Common, Preset, TrainOptions, preset
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate

@@ -94,14 +94,24 @@ def test_info_prints_what_a_study_holds(tiny_folder, capsys):
         assert text in printed
 
 
-@pytest.mark.parametrize("command", ["simulate", "info", "features", "train", "evaluate", "demo", "fetch", "prepare"])
+def every_command(group=app, before=()):
+    """All commands as typed, those of subgroups too."""
+    for name in group:
+        if name.startswith("-"):
+            continue
+        inner = group[name]
+        deeper = [word for word in inner if not word.startswith("-")]
+        yield from every_command(inner, (*before, name)) if deeper else [(*before, name)]
+
+
+@pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
 def test_help_describes_every_option(command, capsys):
-    assert run(command, "--help") == 0
+    assert run(*command, "--help") == 0
     printed = capsys.readouterr().out
-    assert command in printed
+    assert " ".join(command) in printed
     options = [word for line in printed.splitlines() for word in line.split() if word.startswith("--")]
     assert len(options) >= 2
-    if command == "train":
+    if command == ("train",):
         assert {f"--{name.replace('_', '-')}" for name in TrainOptions.__dataclass_fields__} <= set(options)
 
 

@@ -261,7 +261,7 @@ def test_evaluating_with_another_study_or_without_models_is_refused(tiny, store,
 COMMANDS = """
 import sys
 from pathlib import Path
-from ubp.commands import train
+from ubp.commands.training import train
 from ubp.config import Common, TrainOptions
 from ubp.cli import main
 print("ready", flush=True)

@@ -1,127 +1,22 @@
-"""What the commands do; the same functions serve Python."""
+"""Train models and evaluate them."""
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ubp.config import Common, TrainOptions, preset, unknown
-from ubp.data.mne_study import import_epochs
-from ubp.data.simulated import Simulation
-from ubp.data.simulated import simulate as make_study
+from ubp.commands.images import build_store
+from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
-from ubp.data.things_eeg2 import prepare_things_eeg2
-from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
-from ubp.images.blur import Blur
-from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore, default_root
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, find_runs
-from ubp.tables import comparison_table, n_way_table, study_table, subject_table, summary_table
-
-
-def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
-    """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
-    study = make_study(out, options, quiet=quiet)
-    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
-    return study
-
-
-def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -> Study:
-    """Print what a study holds; with `check`, read everything in it."""
-    study = Study.open(path, allow_shared_concepts)
-    about = study.info
-    console.print(study_table(study))
-    rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz"
-    if about.sfreq is not None and about.tmin is not None:
-        rate += f" from {about.tmin:g} s"
-    lines = {
-        "modality": f"{about.modality}, {rate}",
-        "images": f"{len(study.images())} ({len(study.images('train'))} train, {len(study.images('test'))} test)",
-        "concepts": str(len(set(study.concepts.values()))),
-        "licence": about.licence or "not stated",
-        "citation": about.citation or "not stated",
-    }
-    for name, text in lines.items():
-        console.print(f"[bold]{name}[/bold]  ", end="")
-        console.print(text, markup=False, highlight=False)
-    if check:
-        study.validate()
-        console.print("Every signal is finite and every image decodes.")
-    return study
-
-
-def prepare(
-    dataset: str,
-    source: Path,
-    out: Path,
-    from_files: str = "raw",
-    subjects: Sequence[str] | None = None,
-    images: Path | None = None,
-    options: ThingsEEG2Options | None = None,
-    quiet: bool = False,
-) -> Study:
-    """Make a study of a public dataset's files; see :func:`ubp.data.things_eeg2.prepare_things_eeg2`."""
-    if dataset not in PREPARE:
-        raise unknown("dataset", dataset, PREPARE)
-    study = PREPARE[dataset](source, out, from_files, subjects, images, options, quiet=quiet)
-    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
-    return study
-
-
-def import_files(
-    files: Sequence[Path], out: Path, images: Path, subjects: Sequence[str] | None = None, **options: Any
-) -> Study:
-    """Make a study of files of epochs; options as of :func:`ubp.data.mne_study.import_epochs`."""
-    names = list(subjects) if subjects else [f"sub-{number:02d}" for number in range(1, len(files) + 1)]
-    if len(set(names)) != len(files):
-        raise InputError(f"There are {len(files)} files and {len(set(names))} subjects; name one subject per file.")
-    study = import_epochs(dict(zip(names, files, strict=True)), out, images, **options)
-    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
-    return study
-
-
-def features(
-    path: Path,
-    encoder: str = "gabor",
-    presets: Sequence[str] = ("vanilla", "blur", "ubp"),
-    width: int = 51,
-    step: int = 6,
-    widths: Sequence[int] = (),
-    batch_size: int = 32,
-    common: Common = Common(),
-) -> FeatureStore:
-    """Embed every image of a study at the levels of the presets and at further widths."""
-    study = Study.open(path, common.allow_shared_concepts)
-    ladder = [level for name in presets for level in preset(name, width, step).ladder]
-    try:
-        ladder += [Blur(width) for width in widths]
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    vectors = build_store(study, encoder, ladder, common, batch_size)
-    done = f"computed {', '.join(vectors.computed)}" if vectors.computed else "nothing to do, every level is there"
-    say(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.")
-    return vectors
-
-
-def build_store(
-    study: Study,
-    encoder: str,
-    ladder: Sequence[Blur],
-    common: Common = Common(),
-    batch_size: int = 32,
-) -> FeatureStore:
-    """The feature store of a study's images with the given levels, computed where it lacks any."""
-    tower = image_encoder(encoder, str(pick_device(common.device)))
-    return FeatureStore.build(
-        study.image_folder, study.images(), tower, ladder, root=common.store, batch_size=batch_size, quiet=common.quiet
-    )
+from ubp.tables import comparison_table, n_way_table, subject_table, summary_table
 
 
 def train(
@@ -234,6 +129,3 @@ def print_results(results: Results) -> None:
             console.print(subject_table(results.table, setting))
         if len(comparisons):
             console.print(comparison_table(comparisons, setting))
-
-
-PREPARE = {"things-eeg2": prepare_things_eeg2}

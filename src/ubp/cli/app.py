@@ -1,0 +1,26 @@
+"""The application that commands register with, and the kinds of options they share."""
+
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from ubp import __version__
+from ubp.config import Common
+
+HELP = """Find the image a person was looking at, from a recording of brain activity.
+
+Start with `ubp demo`. With a study of your own: `ubp info STUDY` checks it, `ubp train STUDY` trains,
+`ubp evaluate RUNS` ranks the test images and prints the table.
+"""
+
+app = App(name="ubp", help=HELP, version=__version__, help_format="markdown")
+app["--help"].group = app["--version"].group = Group("Other", sort_key=9)
+
+Many = Parameter(consume_multiple=True, negative=())
+Plain = Parameter(negative=())
+Names = Annotated[tuple[str, ...], Many]
+Numbers = Annotated[tuple[int, ...], Many]
+Switch = Annotated[bool, Plain]
+OptionalNames = Annotated[tuple[str, ...] | None, Many]
+OptionalWindow = Annotated[tuple[float, float] | None, Plain]
+CommonOptions = Annotated[Common, Parameter(name="*", negative=())]

@@ -1,0 +1,194 @@
+"""Commands that make, check and describe studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ubp.cli.app import OptionalNames, Switch, app
+from ubp.data.simulated import Simulation
+from ubp.data.things_eeg2_options import ThingsEEG2Options
+
+SimulationOptions = Annotated[Simulation, Parameter(name="*")]
+EEG2Options = Annotated[ThingsEEG2Options, Parameter(name="*", consume_multiple=True, negative=())]
+
+
+@app.command(sort_key=2)
+def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: Switch = False) -> None:
+    """Write a simulated study whose System GAP and Random GAP are known.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the new study.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands.data import simulate as command
+
+    command(out, options, quiet)
+
+
+@app.command(sort_key=3)
+def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch = False) -> None:
+    """Print what a study holds: subjects, trials, channels, images, splits, repetitions, licence, citation.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    check : bool
+        Read every signal and decode every image as well.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    """
+    from ubp.commands.data import info as command
+
+    command(study, check, allow_shared_concepts)
+
+
+@app.command(sort_key=7)
+def fetch(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    parts: OptionalNames = None,
+    subject: OptionalNames = None,
+    dry_run: Switch = False,
+    from_folder: Annotated[Path | None, Parameter(name="--from")] = None,
+    password: Annotated[str | None, Parameter(env_var="UBP_THINGS_PASSWORD", show_env_var=True)] = None,
+    keep_archives: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Fetch a public dataset; stopped, it continues, and what is there is checked.
+
+    Parameters
+    ----------
+    dataset : str
+        things-eeg2 or things-meg.
+    out : Path
+        Folder for the files.
+    parts : tuple of str
+        Which files: raw, preprocessed, ubp, images, metadata of things-eeg2; derivatives, attributes, metadata,
+        images of things-meg.
+    subject : tuple of str
+        By default all.
+    dry_run : bool
+        Only list files and sizes.
+    from_folder : Path
+        Take the files from this folder, into which you downloaded them, instead of the network.
+    password : str
+        Of the THINGS images; giving it means that you read and accepted their terms. It is never stored.
+    keep_archives : bool
+        Keep archives after they were unpacked.
+    quiet : bool
+        No progress.
+    """
+    from ubp.data.fetch import fetch as command
+
+    command(
+        dataset,
+        out,
+        parts,
+        subject,
+        dry_run=dry_run,
+        from_folder=from_folder,
+        password=password,
+        keep_archives=keep_archives,
+        quiet=quiet,
+    )
+
+
+prepare = App(name="prepare", help="Make a study of a public dataset's files, by the published recipe.", sort_key=8)
+app.command(prepare)
+
+
+@prepare.command(name="things-eeg2")
+def prepare_things_eeg2(
+    source: Path,
+    /,
+    *,
+    out: Path,
+    from_files: Annotated[str, Parameter(name="--from")] = "raw",
+    subject: OptionalNames = None,
+    images: Path | None = None,
+    options: EEG2Options = ThingsEEG2Options(),
+    quiet: Switch = False,
+) -> None:
+    """Make a study of THINGS-EEG2: 10 subjects, 63 EEG channels, 200 test images.
+
+    Parameters
+    ----------
+    source : Path
+        Folder that `ubp fetch things-eeg2` wrote.
+    out : Path
+        Folder of the new study.
+    from_files : str
+        raw, preprocessed (the dataset authors' files) or ubp (the UBP authors' files).
+    subject : tuple of str
+        By default all that are there.
+    images : Path
+        Folder of the images, if they are not in SOURCE.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands.data import prepare_things_eeg2 as command
+
+    command(source, out, from_files, subject, images, options, quiet)
+
+
+@app.command(name="import", sort_key=9)
+def import_(
+    files: Annotated[tuple[Path, ...], Parameter(negative=())],
+    /,
+    *,
+    out: Path,
+    images: Path,
+    subject: OptionalNames = None,
+    image_column: str = "image",
+    concept_column: str | None = None,
+    split_column: str = "split",
+    session_column: str | None = None,
+    test_concepts: int | None = None,
+    seed: int = 0,
+    name: str = "imported",
+    licence: str = "",
+    citation: str = "",
+) -> None:
+    """Make a study of mne epochs (-epo.fif), one file per subject, whose metadata names the image of each trial.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        Files of epochs.
+    out : Path
+        Folder of the new study.
+    images : Path
+        Folder that the image names are relative to.
+    subject : tuple of str
+        Name of each file's subject; by default sub-01, sub-02 and so on.
+    image_column : str
+        Metadata column with the image.
+    concept_column : str
+        Metadata column with the concept; by default the folder of the image.
+    split_column : str
+        Metadata column with train or test.
+    session_column : str
+        Metadata column with the session.
+    test_concepts : int
+        Without a split column: so many concepts, chosen at random, become the test split.
+    seed : int
+        Of that choice.
+    name : str
+        Of the study.
+    licence : str
+        Of the recordings.
+    citation : str
+        Of the recordings.
+    """
+    from ubp.commands.data import import_files as command
+
+    columns = {"image": image_column, "concept": concept_column, "split": split_column, "session": session_column}
+    about = {"name": name, "licence": licence, "citation": citation}
+    command(files, out, images, subject, n_test_concepts=test_concepts, seed=seed, **columns, **about)

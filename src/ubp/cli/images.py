@@ -1,0 +1,43 @@
+"""Commands on the image side."""
+
+from pathlib import Path
+
+from ubp.cli.app import CommonOptions, Names, Numbers, app
+from ubp.config import Common
+
+
+@app.command(sort_key=4)
+def features(
+    study: Path,
+    /,
+    *,
+    encoder: str = "gabor",
+    preset: Names = ("vanilla", "blur", "ubp"),
+    width: int = 51,
+    step: int = 6,
+    widths: Numbers = (),
+    batch_size: int = 32,
+    common: CommonOptions = Common(),
+) -> None:
+    """Embed every image of a study at every blur level. `train` does this by itself; run again, it continues.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    encoder : str
+        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+    preset : tuple of str
+        Presets whose levels are wanted: vanilla, blur, ubp, official.
+    width : int
+        Kernel width of the base level, in pixels of the encoder's input; odd.
+    step : int
+        Change of the width for pairs that fit badly or very well; even.
+    widths : tuple of int
+        Further foveated levels, by kernel width.
+    batch_size : int
+        Images per block.
+    """
+    from ubp.commands.images import features as command
+
+    command(study, encoder, preset, width, step, widths, batch_size, common)

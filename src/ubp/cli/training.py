@@ -1,0 +1,144 @@
+"""Commands that train and evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ubp.cli.app import CommonOptions, Names, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.config import Common, TrainOptions
+
+Options = Annotated[TrainOptions, Parameter(name="*")]
+
+
+@app.command(sort_key=5)
+def train(
+    study: Path,
+    /,
+    *,
+    out: Path = Path("runs"),
+    encoder: str = "gabor",
+    preset: Names = ("ubp",),
+    width: int = 51,
+    step: int = 6,
+    subject: OptionalNames = None,
+    setting: str = "intra-subject",
+    seed: Numbers = (0,),
+    channels: OptionalNames = None,
+    window: OptionalWindow = None,
+    options: Options = TrainOptions(),
+    common: CommonOptions = Common(),
+) -> None:
+    """Train a model for every preset, subject and seed. Run again, it continues; finished models are left alone.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    out : Path
+        Folder of all runs; a model goes to OUT/setting/subject/preset/seed.
+    encoder : str
+        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+    preset : tuple of str
+        vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
+        released program).
+    width : int
+        Kernel width of the base level, in pixels of the encoder's input; odd.
+    step : int
+        Change of the width for pairs that fit badly or very well; even.
+    subject : tuple of str
+        By default all.
+    setting : str
+        intra-subject (train and test on one subject) or inter-subject (train on all others).
+    seed : tuple of int
+        One model for each.
+    channels : tuple of str
+        Channel names; by default all.
+    window : tuple of float
+        First and last second; by default all samples.
+    """
+    from ubp.commands.training import train as command
+
+    command(
+        study,
+        out=out,
+        encoder=encoder,
+        presets=preset,
+        width=width,
+        step=step,
+        subjects=subject,
+        setting=setting,
+        seeds=seed,
+        channels=channels,
+        window=window,
+        options=options,
+        common=common,
+    )
+
+
+@app.command(sort_key=6)
+def evaluate(
+    runs: Path,
+    /,
+    *,
+    study: Path | None = None,
+    encoder: str | None = None,
+    repetitions: int | None = None,
+    single_trials: Switch = False,
+    n_way: Numbers = (),
+    k: int = 5,
+    ridge: bool = True,
+    common: CommonOptions = Common(),
+) -> None:
+    """Rank the test images for every model below RUNS; print the table and write results.csv beside the runs.
+
+    Parameters
+    ----------
+    runs : Path
+        Folder of runs that `ubp train` wrote.
+    study : Path
+        Where the study lies now, if it was moved.
+    encoder : str
+        Where the image encoder lies now, if it was moved.
+    repetitions : int
+        Average so many test trials per image, chosen at random with a fixed seed; by default all.
+    single_trials : bool
+        Rank every test trial by itself.
+    n_way : tuple of int
+        Further gallery sizes to report top-1 for.
+    k : int
+        The larger of the two top-k figures.
+    ridge : bool
+        Add ridge regression, its penalty chosen on training concepts.
+    """
+    from ubp.commands.training import evaluate as command
+
+    command(
+        runs,
+        study=study,
+        encoder=encoder,
+        repetitions=repetitions,
+        average=not single_trials,
+        n_way=n_way,
+        k=k,
+        ridge=ridge,
+        common=common,
+    )
+
+
+@app.command(sort_key=1)
+def demo(out: Path = Path("demo"), /, *, seed: Numbers = (0, 1, 2), quiet: Switch = False) -> None:
+    """Simulate a study, train vanilla, fixed blur, UBP and a control with shuffled pairs, and write report.html.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for everything the demo makes; run again, it continues there.
+    seed : tuple of int
+        One model of each kind for each.
+    quiet : bool
+        No progress.
+    """
+    from ubp.demo import demo as command
+
+    command(out, seed, quiet)

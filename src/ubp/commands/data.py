@@ -1,0 +1,76 @@
+"""Make, check and describe studies."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ubp.data.mne_study import import_epochs
+from ubp.data.simulated import Simulation
+from ubp.data.simulated import simulate as make_study
+from ubp.data.study import Study
+from ubp.data.things_eeg2 import prepare_things_eeg2 as prepare_eeg2
+from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.errors import InputError
+from ubp.progress import console, say
+from ubp.tables import study_table
+
+
+def simulate(out: Path, options: Simulation, quiet: bool = False) -> Study:
+    """Write a simulated study; see :func:`ubp.data.simulated.simulate`."""
+    study = make_study(out, options, quiet=quiet)
+    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images.")
+    return study
+
+
+def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -> Study:
+    """Print what a study holds; with `check`, read everything in it."""
+    study = Study.open(path, allow_shared_concepts)
+    about = study.info
+    console.print(study_table(study))
+    rate = "no sampling rate" if about.sfreq is None else f"{about.sfreq:g} Hz"
+    if about.sfreq is not None and about.tmin is not None:
+        rate += f" from {about.tmin:g} s"
+    lines = {
+        "modality": f"{about.modality}, {rate}",
+        "images": f"{len(study.images())} ({len(study.images('train'))} train, {len(study.images('test'))} test)",
+        "concepts": str(len(set(study.concepts.values()))),
+        "licence": about.licence or "not stated",
+        "citation": about.citation or "not stated",
+    }
+    for name, text in lines.items():
+        console.print(f"[bold]{name}[/bold]  ", end="")
+        console.print(text, markup=False, highlight=False)
+    if check:
+        study.validate()
+        console.print("Every signal is finite and every image decodes.")
+    return study
+
+
+def prepare_things_eeg2(
+    source: Path,
+    out: Path,
+    from_files: str = "raw",
+    subjects: Sequence[str] | None = None,
+    images: Path | None = None,
+    options: ThingsEEG2Options | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Make a study of THINGS-EEG2; see :func:`ubp.data.things_eeg2.prepare_things_eeg2`."""
+    return announce(prepare_eeg2(source, out, from_files, subjects, images, options, quiet=quiet))
+
+
+def announce(study: Study) -> Study:
+    """Say what was written and how to look at it."""
+    out = study.root
+    say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
+    return study
+
+
+def import_files(
+    files: Sequence[Path], out: Path, images: Path, subjects: Sequence[str] | None = None, **options: Any
+) -> Study:
+    """Make a study of files of epochs; options as of :func:`ubp.data.mne_study.import_epochs`."""
+    names = list(subjects) if subjects else [f"sub-{number:02d}" for number in range(1, len(files) + 1)]
+    if len(set(names)) != len(files):
+        raise InputError(f"There are {len(files)} files and {len(set(names))} subjects; name one subject per file.")
+    return announce(import_epochs(dict(zip(names, files, strict=True)), out, images, **options))

@@ -1,0 +1,50 @@
+"""The image side of a study: embed its images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ubp.config import Common, preset
+from ubp.data.study import Study
+from ubp.device import pick_device
+from ubp.errors import InputError
+from ubp.images.blur import Blur
+from ubp.images.encoders import image_encoder
+from ubp.images.features import FeatureStore
+from ubp.progress import say
+
+
+def features(
+    path: Path,
+    encoder: str = "gabor",
+    presets: Sequence[str] = ("vanilla", "blur", "ubp"),
+    width: int = 51,
+    step: int = 6,
+    widths: Sequence[int] = (),
+    batch_size: int = 32,
+    common: Common = Common(),
+) -> FeatureStore:
+    """Embed every image of a study at the levels of the presets and at further widths."""
+    study = Study.open(path, common.allow_shared_concepts)
+    ladder = [level for name in presets for level in preset(name, width, step).ladder]
+    try:
+        ladder += [Blur(width) for width in widths]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    vectors = build_store(study, encoder, ladder, common, batch_size)
+    done = f"computed {', '.join(vectors.computed)}" if vectors.computed else "nothing to do, every level is there"
+    say(f"{vectors.folder}: {len(vectors.images)} images x {vectors.dim}; {done}.")
+    return vectors
+
+
+def build_store(
+    study: Study,
+    encoder: str,
+    ladder: Sequence[Blur],
+    common: Common = Common(),
+    batch_size: int = 32,
+) -> FeatureStore:
+    """The feature store of a study's images with the given levels, computed where it lacks any."""
+    tower = image_encoder(encoder, str(pick_device(common.device)))
+    return FeatureStore.build(
+        study.image_folder, study.images(), tower, ladder, root=common.store, batch_size=batch_size, quiet=common.quiet
+    )
