@@ -18,7 +18,9 @@ class Level(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """See the class."""
+        ...
 
 
 def apply_levels(images: Tensor, levels: Sequence[Blur], keys: Sequence[str]) -> Tensor:
