@@ -120,8 +120,9 @@ def own_session(folder: Path, scale: float) -> None:
     tables = {split: choose(files[split], facts.conditions(split).session_repetitions, options.seed) for split in files}
     epochs = SubjectEpochs(files, tables, cut)
     names = channels_table(facts.channels)["name"]
+    SignalsFile.create(folder / "own.npy", epochs.shape, "float16")
     with SignalsFile(folder / "own.npy", epochs.shape, "float16", names) as signals:
-        epochs.write(signals, "session", lambda count: None)
+        epochs.write(signals, "session", [0], lambda count: None)
     seconds = time.perf_counter() - start
     found, expected = (np.load(folder / name, mmap_mode="r") for name in ("own.npy", "literal.npy"))
     off = max(

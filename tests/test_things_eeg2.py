@@ -1,6 +1,10 @@
+import json
 import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 import reference_things
 import things_files
-from ubp.data import room
+from ubp.data import assembly, room
+from ubp.data.assembly import choose_jobs
 from ubp.data.facts import DATASETS, THINGS_EEG2
 from ubp.data.study import Study
 from ubp.data.things_eeg2 import prepare_things_eeg2
@@ -449,3 +454,108 @@ def test_facts_are_the_published_ones():
     assert len(THINGS_EEG2.channels) == len(set(THINGS_EEG2.channels)) == THINGS_EEG2.n_channels == 63
     assert THINGS_EEG2.train.count * THINGS_EEG2.train.repetitions == 16540 * 4
     assert Path(THINGS_EEG2.subjects[-1]).name == "sub-10"
+
+
+def two_subjects(folder, tmp_path):
+    """Raw files of sub-01, and of sub-03 with other signals."""
+    shutil.copytree(folder / "sub-01", tmp_path / "files" / "sub-01")
+    things_files.write_raw(tmp_path / "files", SMALL, "sub-03", seed=3)
+    return {"images": folder / "images"}
+
+
+def contents(study):
+    return {
+        file.relative_to(study).as_posix(): file.read_bytes()
+        for file in sorted(study.rglob("*"))
+        if file.is_file() and file.suffix != ".jpg"
+    }
+
+
+def test_sessions_in_parallel_give_the_same_bytes_and_subjects_can_be_added(small, tmp_path):
+    more = two_subjects(small[0], tmp_path)
+    whole = prepare(tmp_path / "files", tmp_path / "whole", **more)
+    prepare(tmp_path / "files", tmp_path / "parallel", jobs=2, **more)
+    assert contents(tmp_path / "parallel") == contents(tmp_path / "whole")
+    one = prepare(tmp_path / "files", tmp_path / "added", subjects=["sub-03"], **more)
+    before = one.recording("sub-03").path.stat()
+    both = prepare(tmp_path / "files", tmp_path / "added", **more)
+    assert both.subjects == whole.subjects == ("sub-01", "sub-03")
+    assert contents(tmp_path / "added") == contents(tmp_path / "whole")
+    assert both.recording("sub-03").path.stat().st_ino == before.st_ino
+    assert prepare(tmp_path / "files", tmp_path / "added", **more).subjects == both.subjects
+    with pytest.raises(InputError, match="is a study with another sfreq"):
+        prepare(tmp_path / "files", tmp_path / "added", options=ThingsEEG2Options(sfreq=100.0), **more)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["added", "files", "parallel", "whole"]
+
+
+def test_a_stop_between_adding_and_merging_is_made_good(small, tmp_path):
+    more = two_subjects(small[0], tmp_path)
+    prepare(tmp_path / "files", tmp_path / "whole", **more)
+    prepare(tmp_path / "files", tmp_path / "added", subjects=["sub-01"], **more)
+    prepare(tmp_path / "files", tmp_path / "added.adding", subjects=["sub-03"], **more)
+    next((tmp_path / "added.adding" / "images").rglob("*.jpg")).unlink()  # had been moved
+    prepare(tmp_path / "files", tmp_path / "added", **more)
+    assert contents(tmp_path / "added") == contents(tmp_path / "whole")
+    assert not (tmp_path / "added.adding").exists()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import things_files
+from ubp.data import assembly
+from ubp.data.things_eeg2 import prepare_things_eeg2
+from ubp.data.things_eeg2_options import ThingsEEG2Options
+record, count = assembly._record, 0
+def counting(*arguments):
+    global count
+    count += 1
+    if count == int(sys.argv[3]):
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    record(*arguments)
+assembly._record = counting
+facts = things_files.small_facts(6, 2, 3)
+options = ThingsEEG2Options(dtype="float32")
+prepare_things_eeg2(sys.argv[1], sys.argv[2], images=Path(sys.argv[4]), options=options, facts=facts, quiet=True)
+"""
+
+
+def test_a_killed_run_continues_and_gives_the_same_bytes(small, tmp_path, monkeypatch):
+    more = two_subjects(small[0], tmp_path)
+    prepare(tmp_path / "files", tmp_path / "whole", **more)
+    out = tmp_path / "study"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    for kill_at in (3, 4):
+        arguments = [sys.executable, "-c", KILLED, tmp_path / "files", out, str(kill_at), more["images"]]
+        killed = subprocess.run(list(map(str, arguments)), env=environment, check=False, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not out.exists()
+    finished = json.loads((tmp_path / "study.partial" / "sub-01" / "parts.json").read_text())
+    assert sorted(finished) == ["0", "1", "2", "3"]
+    written = []
+    monkeypatch.setattr(assembly, "_record", lambda *a, real=assembly._record: (written.append(a[1]), real(*a)))
+    prepare(tmp_path / "files", out, **more)
+    assert written == [1, 2, 3]  # sub-03 had one session; sub-01 all of them
+    assert contents(out) == contents(tmp_path / "whole")
+    assert not (tmp_path / "study.partial").exists()
+
+
+def test_work_of_a_stopped_run_with_other_settings_is_not_used(small, tmp_path, monkeypatch):
+    folder = small[0]
+    more = {"images": folder / "images"}
+    monkeypatch.setattr(assembly, "place_images", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(folder, tmp_path / "study", options=ThingsEEG2Options(whitening="off", dtype="float32"), **more)
+    assert (tmp_path / "study.partial").is_dir()
+    monkeypatch.undo()
+    study = prepare(folder, tmp_path / "study", **more)
+    assert np.array_equal(study.recording("sub-01").signals, small[1]["session"].recording("sub-01").signals)
+
+
+def test_jobs_follow_cores_and_memory():
+    class Plan:
+        n_parts, memory = 4, 2 * 10**9
+
+    assert [choose_jobs([Plan], cores, None) for cores in (1, 4, 8, 100)] == [1, 1, 2, 4]
+    assert [choose_jobs([Plan] * 10, 100, memory * 10**9) for memory in (1, 10, 100)] == [1, 4, 25]

@@ -14,6 +14,7 @@ from typing import IO, Any
 from ubp.errors import InputError, UbpError
 
 PARTIAL = ".partial"
+RESUME = "resume-key"
 
 
 @contextlib.contextmanager
@@ -137,8 +138,16 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
     """Fill a folder that appears under its own name only when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        Final name, absent or an empty folder.
+    resume_key : str, optional
+        Digest of all that decides the content. With it, what a stopped block left is given to the next block with the
+        same key, and removed before one with another key; bad input leaves nothing in either case.
 
     Raises
     ------
@@ -152,13 +161,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with disk_errors(path):
         partial.mkdir(parents=True, exist_ok=True)
         with _claimed(partial, path, os.O_RDONLY):
+            keep = False
             try:
-                for left in partial.iterdir():
-                    if left.is_dir() and not left.is_symlink():
-                        shutil.rmtree(left)
-                    else:
-                        left.unlink()
+                _clear_unless(partial, resume_key)
                 yield partial
+                (partial / RESUME).unlink(missing_ok=True)
                 for file in partial.rglob("*"):
                     if file.is_file():
                         with file.open("rb") as handle:
@@ -167,8 +174,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     path.rmdir()
                 partial.replace(path)
                 sync_folder(path.parent)
+            except BaseException as error:
+                keep = resume_key is not None and not isinstance(error, InputError)
+                raise
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                if not keep:
+                    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _clear_unless(partial: Path, key: str | None) -> None:
+    """Empty a folder, unless it was begun with this key; then record the key."""
+    record = partial / RESUME
+    if key is not None and record.is_file() and record.read_text(encoding="utf-8") == key:
+        return
+    for left in partial.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    if key is not None:
+        write_text(record, key)
 
 
 def inside(folder: Path, relative: str) -> Path:

@@ -114,28 +114,31 @@ def prepare_things_eeg2(
     subject: OptionalNames = None,
     images: Path | None = None,
     options: EEG2Options = ThingsEEG2Options(),
+    jobs: int | None = None,
     quiet: Switch = False,
 ) -> None:
-    """Make a study of THINGS-EEG2: 10 subjects, 63 EEG channels, 200 test images.
+    """Make a study of THINGS-EEG2: 10 subjects, 63 EEG channels, 200 test images. Stopped, it continues.
 
     Parameters
     ----------
     source : Path
         Folder that `ubp fetch things-eeg2` wrote.
     out : Path
-        Folder of the new study.
+        Folder of the new study, or of one that subjects are to be added to.
     from_files : str
         raw, preprocessed (the dataset authors' files) or ubp (the UBP authors' files).
     subject : tuple of str
         By default all that are there.
     images : Path
         Folder of the images, if they are not in SOURCE.
+    jobs : int
+        Sessions prepared at the same time; by default as many as cores and memory allow.
     quiet : bool
         No progress.
     """
     from ubp.commands.data import prepare_things_eeg2 as command
 
-    command(source, out, from_files, subject, images, options, quiet)
+    command(source, out, from_files, subject, images, options, jobs, quiet)
 
 
 @app.command(name="import", sort_key=9)

@@ -53,10 +53,11 @@ def prepare_things_eeg2(
     subjects: Sequence[str] | None = None,
     images: Path | None = None,
     options: ThingsEEG2Options | None = None,
+    jobs: int | None = None,
     quiet: bool = False,
 ) -> Study:
     """Make a study of THINGS-EEG2; see :func:`ubp.data.things_eeg2.prepare_things_eeg2`."""
-    return announce(prepare_eeg2(source, out, from_files, subjects, images, options, quiet=quiet))
+    return announce(prepare_eeg2(source, out, from_files, subjects, images, options, jobs=jobs, quiet=quiet))
 
 
 def announce(study: Study) -> Study:

@@ -17,6 +17,7 @@ from ubp.data.pickle_machine import Machine, Refused
 from ubp.errors import InputError
 
 NPY_MAGIC = b"\x93NUMPY"
+ZIP_MAGIC = b"PK\x03\x04"
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of name and extra field
 MAX_MEMBERS = 10_000
 
@@ -38,6 +39,10 @@ class Pickled:
     path: Path
     value: Any
     pages: mmap.mmap
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # another process opens the file by itself
+        return (read_torch if self.pages[:4] == ZIP_MAGIC else read_pickle), (self.path,)
 
     def forget(self) -> None:
         """Give back the memory of all pages read so far; they are read again when used again."""
@@ -137,7 +142,7 @@ def read_torch(path: str | Path) -> Pickled:
     at = found[0].header_offset
     signature, n_name, n_extra = LOCAL_HEADER.unpack(pages[at : at + LOCAL_HEADER.size].ljust(LOCAL_HEADER.size, b"\0"))
     start = at + LOCAL_HEADER.size + n_name + n_extra
-    if signature != b"PK\x03\x04" or start + found[0].file_size > len(pages):
+    if signature != ZIP_MAGIC or start + found[0].file_size > len(pages):
         raise InputError(f"{path} is damaged; download it again.")
     return _read(path, pages, start, start + found[0].file_size)
 

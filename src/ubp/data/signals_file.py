@@ -1,5 +1,6 @@
 """A signals.npy whose rows arrive in any order."""
 
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -11,28 +12,41 @@ from ubp.errors import InputError
 
 
 class SignalsFile:
-    """Write rows of shape (n_channels, n_times) to their places; all must be written once.
+    """Write rows of shape (n_channels, n_times) to their places in a file that `create` made.
+
+    Several processes may write different rows of one file.
 
     Parameters
     ----------
     path : Path
-        The new file.
+        The file.
     shape : (int, int, int)
         n_trials, n_channels, n_times.
     dtype : str
         "float16" or "float32".
     channels : Series of str
         Names, for messages.
+
+    Attributes
+    ----------
+    done : bool array of shape (n_trials,)
+        Rows written through this object; they are safe on the disk once the block has ended.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str, channels: pd.Series):
         self.path, self.shape, self.dtype, self.channels = path, shape, np.dtype(dtype), channels
-        self.handle = path.open("wb", buffering=0)
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self.handle, header)
-        self.start = self.handle.tell()
         self.row_bytes = shape[1] * shape[2] * self.dtype.itemsize
+        self.start = path.stat().st_size - shape[0] * self.row_bytes
+        self.handle = path.open("r+b", buffering=0)
         self.done = np.zeros(shape[0], bool)
+
+    @staticmethod
+    def create(path: Path, shape: tuple[int, int, int], dtype: str) -> None:
+        """Make a file of that shape, all zero; it takes no space before rows are written."""
+        with path.open("wb") as handle:
+            descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+            np.lib.format.write_array_header_1_0(handle, {"descr": descr, "fortran_order": False, "shape": shape})
+            handle.truncate(handle.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
 
     def __enter__(self) -> "SignalsFile":
         return self
@@ -40,12 +54,12 @@ class SignalsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.handle.close()
-        if kind is None and not self.done.all():
-            raise AssertionError(f"row {np.argmin(self.done)} of {self.path} was not written")
+        with self.handle:
+            if kind is None:
+                os.fsync(self.handle.fileno())
 
     def write(self, rows: np.ndarray, signals: np.ndarray) -> None:
-        """Write float64 signals of shape (n, n_channels, n_times) to `rows`.
+        """Write signals of shape (n, n_channels, n_times) to `rows`.
 
         Raises
         ------

@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ubp.data.assembly import RecordingPlan, check_target, write_study
 from ubp.data.facts import THINGS_EEG2, DatasetFacts
 from ubp.data.info import StudyInfo
-from ubp.data.room import check_room
 from ubp.data.study import Study
 from ubp.data.things_eeg2_options import ThingsEEG2Options
-from ubp.data.things_eeg2_plans import SubjectPlan, plan_raw, plan_ready
+from ubp.data.things_eeg2_plans import plan_raw, plan_ready
 from ubp.data.things_eeg2_raw import RAW_FILES
 from ubp.data.things_eeg2_ready import LAYOUTS
-from ubp.data.things_images import find_images, place_images, read_conditions
+from ubp.data.things_images import find_images, read_conditions
 from ubp.errors import InputError
-from ubp.files import atomic_folder, write_json
-from ubp.progress import messages, progress
 
 SOURCES = {
     "raw": f"ses-01/{RAW_FILES['train']}",
@@ -38,16 +36,17 @@ def prepare_things_eeg2(
     options: ThingsEEG2Options | None = None,
     link: bool = True,
     facts: DatasetFacts = THINGS_EEG2,
+    jobs: int | None = 1,
     quiet: bool = False,
 ) -> Study:
-    """Write THINGS-EEG2 as a study.
+    """Write THINGS-EEG2 as a study; stopped, the same call continues.
 
     Parameters
     ----------
     source_folder : str or Path
         Holds sub-01 and the like, or one folder that does.
     out : str or Path
-        The new study.
+        The new study, or one prepared with the same settings, to which subjects are added.
     source : str
         "raw" (four sessions of raw_eeg_training.npy and raw_eeg_test.npy), "preprocessed" (the authors'
         preprocessed_eeg_training.npy and _test.npy) or "ubp" (the UBP authors' train.pt and test.pt).
@@ -63,6 +62,8 @@ def prepare_things_eeg2(
         Use hard links for the images where the disk allows it: they take no space, and must not be edited.
     facts : DatasetFacts
         What the files are checked against.
+    jobs : int or None
+        Sessions at a time, over all subjects; None: as many as cores and memory allow.
     quiet : bool
         No progress and no notes.
 
@@ -73,7 +74,7 @@ def prepare_things_eeg2(
     Raises
     ------
     InputError
-        Names the file and the fact that fails; `out` is not there then.
+        Names the file and the fact that fails; `out` is as it was then.
     UbpError
         When the disk is full.
     """
@@ -81,9 +82,8 @@ def prepare_things_eeg2(
     if source not in SOURCES:
         raise InputError(f"The source {source!r} is unknown; expected one of {', '.join(SOURCES)}.")
     options.check_source(source)
-    folder, out = _find_recordings(Path(source_folder), source), Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already; choose another name or remove it first.")
+    check_target(Path(out))
+    folder = _find_recordings(Path(source_folder), source)
     found = tuple(name for name in facts.subjects if (folder / name).is_dir())
     chosen = found if subjects is None else tuple(dict.fromkeys(subjects))
     facts.check_subjects(chosen, folder)
@@ -95,13 +95,8 @@ def prepare_things_eeg2(
         conditions = None if source == "ubp" else read_conditions(places, pictures, facts)
         plan = partial(plan_ready, source=source, options=options, conditions=conditions, facts=facts)
     plans = [plan(folder, subject) for subject in chosen]
-    files = pictures.match(dict.fromkeys(image for subject in plans for image in subject.images))
-    sizes = 0 if link else sum(file.stat().st_size for file in files.values())
-    check_room(out, sum(subject.bytes for subject in plans) + sizes, max(subject.memory for subject in plans))
-    missing = sum(subject.missing for subject in plans)
-    if missing and not quiet:
-        messages.print(f"Note: {missing} presentations fewer than {facts.title} has; images keep those there are.")
-    return _write(out, plans, files, _info(source, options, plans, facts), link, quiet)
+    files = pictures.match(dict.fromkeys(image for plan in plans for image in plan.trials["image"].unique()))
+    return write_study(Path(out), plans, files, _info(source, options, plans[0], facts), link, jobs, quiet)
 
 
 def _find_recordings(folder: Path, source: str) -> Path:
@@ -116,16 +111,7 @@ def _find_recordings(folder: Path, source: str) -> Path:
     )
 
 
-def _info(source: str, options: ThingsEEG2Options, plans: list[SubjectPlan], facts: DatasetFacts) -> StudyInfo:
-    first = plans[0]
-    for plan in plans:
-        for what in ("sfreq", "tmin"):
-            if getattr(plan, what) != getattr(first, what):
-                raise InputError(f"{plan.subject} and {first.subject} differ in {what}; prepare them one by one.")
-        if plan.shape[1:] != first.shape[1:]:
-            raise InputError(
-                f"{plan.subject} and {first.subject} differ in channels or samples; prepare them one by one."
-            )
+def _info(source: str, options: ThingsEEG2Options, plan: RecordingPlan, facts: DatasetFacts) -> StudyInfo:
     if source == "raw":
         description = f"Prepared from raw with {dataclasses.asdict(options)}."
     else:
@@ -133,27 +119,10 @@ def _info(source: str, options: ThingsEEG2Options, plans: list[SubjectPlan], fac
     return StudyInfo(
         name=facts.name,
         modality=facts.modality,
-        sfreq=first.sfreq,
-        tmin=first.tmin,
+        sfreq=plan.sfreq,
+        tmin=plan.tmin,
         licence=facts.licence,
         citation=facts.citation,
         description=description,
         source=facts.source,
     )
-
-
-def _write(
-    out: Path, plans: list[SubjectPlan], files: dict[str, Path], info: StudyInfo, link: bool, quiet: bool
-) -> Study:
-    with atomic_folder(out) as partial_folder:
-        try:
-            write_json(partial_folder / "dataset.json", dataclasses.asdict(info))
-            with progress(quiet) as bar:
-                for plan in plans:
-                    task = bar.add_task(f"{plan.subject}, trials", total=plan.shape[0])
-                    plan.write(partial_folder / plan.subject, partial(bar.advance, task))
-            place_images(partial_folder / info.image_root, files, link)
-            Study.open(partial_folder)
-        except InputError as error:
-            raise InputError(str(error).replace(str(partial_folder), str(out))) from error
-    return Study.open(out)

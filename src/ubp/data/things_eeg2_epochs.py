@@ -1,6 +1,6 @@
 """Epochs of raw THINGS-EEG2 recordings, whitened, one session in memory at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,20 @@ class SubjectEpochs:
     cut: EpochCut
 
     @property
+    def n_sessions(self) -> int:
+        """Number of sessions."""
+        return len(self.files["train"])
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """n_trials, n_channels, n_times."""
         n_trials = sum(len(table) for table in self.tables.values())
         return n_trials, len(self.files["train"][0].picks), self.cut.n_times
 
-    def write(self, signals: SignalsFile, whitening: str, advance: Callable[[int], None]) -> None:
-        """Write all rows.
+    def write(
+        self, signals: SignalsFile, whitening: str, sessions: Iterable[int], advance: Callable[[int], None]
+    ) -> None:
+        """Write all rows of some sessions.
 
         Parameters
         ----------
@@ -51,6 +58,8 @@ class SubjectEpochs:
         whitening : str
             "session": each session by the noise of its own training trials; "subject": by the mean over all training
             conditions; "off": the signals in microvolts.
+        sessions : iterable of int
+            Indices of the sessions.
         advance : function
             Called with a number of epochs when they are written.
 
@@ -60,7 +69,7 @@ class SubjectEpochs:
             When a signal is NaN or infinite, or a covariance singular.
         """
         matrix = self._subject_matrix() if whitening == "subject" else MICROVOLTS * np.eye(self.shape[1])
-        for number in range(len(self.files["train"])):
+        for number in sessions:
             splits = ["train", "test"]
             if whitening == "session":
                 kept, matrix = self._session_matrix(number)
@@ -119,7 +128,7 @@ class SubjectEpochs:
     def _subject_matrix(self) -> np.ndarray:
         total = np.zeros((self.shape[1],) * 2)
         conditions = 0
-        for number in range(len(self.files["train"])):
+        for number in range(self.n_sessions):
             weights = self._weights(number)
             count = self.tables["train"]["condition"][weights > 0].nunique()
             for some, epochs in self._epochs(number, "train"):

@@ -1,12 +1,12 @@
 """What will be written for one subject of THINGS-EEG2, found out before anything is written."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ubp.data.assembly import Advance, RecordingPlan
 from ubp.data.epochs import EpochCut
 from ubp.data.facts import DatasetFacts
 from ubp.data.signals_file import SignalsFile
@@ -15,53 +15,67 @@ from ubp.data.things_eeg2_epochs import SubjectEpochs
 from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_eeg2_raw import SessionFile, check_complete, choose
 from ubp.data.things_eeg2_ready import LAYOUTS, ReadyFile, trials_table
-from ubp.data.writing import RecordingData, write_recording
 from ubp.errors import InputError
 
 # of a program that has loaded its libraries, and a block of trials
 BASE_MEMORY = 1_200_000_000
 
-Advance = Callable[[int], None]
 ConditionTables = dict[str, pd.DataFrame]
 
 
-@dataclass(frozen=True, eq=False)
-class SubjectPlan:
-    """One subject, checked.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RawPlan(RecordingPlan):
+    """A subject from raw recordings; its sessions are the parts, unless they share a whitening matrix.
 
     Parameters
     ----------
-    subject : str
-    sfreq, tmin : float
-        Of the study, Hz and seconds.
-    shape : (int, int, int)
-        n_trials, n_channels, n_times.
-    dtype : str
-        Of the study's signals.
-    memory : int
-        Bytes needed at most.
-    missing : int
-        Presentations fewer than published.
-    images : tuple of str
-        That are shown.
-    write : function of folder and progress
-        Writes the recording into a new folder.
+    epochs : SubjectEpochs
+    whitening : str
     """
 
-    subject: str
-    sfreq: float
-    tmin: float
-    shape: tuple[int, int, int]
-    dtype: str
-    memory: int
-    missing: int
-    images: tuple[str, ...]
-    write: Callable[[Path, Advance], None]
+    epochs: SubjectEpochs
+    whitening: str
 
     @property
-    def bytes(self) -> int:
-        """Size of signals.npy."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+    def n_parts(self) -> int:
+        """Sessions, or 1."""
+        return 1 if self.whitening == "subject" else self.epochs.n_sessions
+
+    def write_part(self, part: int, signals: SignalsFile, advance: Advance) -> None:
+        """Write a session, or all."""
+        sessions = range(self.epochs.n_sessions) if self.n_parts == 1 else (part,)
+        self.epochs.write(signals, self.whitening, sessions, advance)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadyPlan(RecordingPlan):
+    """A subject from a preprocessed release; its splits are the parts.
+
+    Parameters
+    ----------
+    files : dict of split to ReadyFile
+    picks : int array
+        Channels wanted.
+    keep : slice
+        Samples wanted.
+    """
+
+    files: dict[str, ReadyFile]
+    picks: np.ndarray
+    keep: slice
+
+    @property
+    def n_parts(self) -> int:
+        """Train and test."""
+        return len(SPLITS)
+
+    def write_part(self, part: int, signals: SignalsFile, advance: Advance) -> None:
+        """Write a split."""
+        rows = np.flatnonzero(self.trials["split"] == SPLITS[part])
+        first = 0
+        for block in self.files[SPLITS[part]].blocks(self.picks, self.keep, self.dtype, advance):
+            signals.write(rows[first : first + len(block)], block)
+            first += len(block)
 
 
 def channels_table(channels: tuple[str, ...]) -> pd.DataFrame:
@@ -71,7 +85,7 @@ def channels_table(channels: tuple[str, ...]) -> pd.DataFrame:
 
 def plan_raw(
     folder: Path, subject: str, options: ThingsEEG2Options, conditions: ConditionTables, facts: DatasetFacts
-) -> SubjectPlan:
+) -> RecordingPlan:
     """Plan a subject from its raw recordings; reads their trigger channels.
 
     Raises
@@ -104,27 +118,20 @@ def plan_raw(
             for split in SPLITS
         ]
     )[["image", "concept", "split", "repetition", "session", "condition"]]
-    dtype = options.dtype or "float16"
-    table = channels_table(channels)
-
-    def write(target: Path, advance: Advance) -> None:
-        target.mkdir()
-        trials.to_csv(target / "trials.csv", index=False)
-        table.to_csv(target / "channels.csv", index=False)
-        with SignalsFile(target / "signals.npy", epochs.shape, dtype, table["name"]) as signals:
-            epochs.write(signals, options.whitening, advance)
-
     kept = chosen["train"].groupby("file").size().max() * np.prod(epochs.shape[1:]) * 8
-    return SubjectPlan(
+    return RawPlan(
         subject=subject,
         sfreq=options.sfreq,
         tmin=cut.tmin,
-        shape=epochs.shape,
-        dtype=dtype,
+        n_times=cut.n_times,
+        dtype=options.dtype or "float16",
+        trials=trials,
+        channels=channels_table(channels),
+        sources=tuple(file.content.path for split in SPLITS for file in files[split]),
         memory=BASE_MEMORY + (int(kept) if options.whitening == "session" else 0),
         missing=missing,
-        images=tuple(trials["image"].unique()),
-        write=write,
+        epochs=epochs,
+        whitening=options.whitening,
     )
 
 
@@ -135,7 +142,7 @@ def plan_ready(
     options: ThingsEEG2Options,
     conditions: ConditionTables | None,
     facts: DatasetFacts,
-) -> SubjectPlan:
+) -> RecordingPlan:
     """Plan a subject from a preprocessed release ("preprocessed" or "ubp").
 
     Parameters
@@ -172,21 +179,17 @@ def plan_ready(
     if not len(inside):
         raise InputError(f"The window {options.window} holds no sample of {train.content.path}; choose another.")
     keep = slice(int(inside[0]), int(inside[-1]) + 1)
-    dtype = options.dtype or layout.dtype
-    trials = pd.concat(tables, ignore_index=True)
-
-    def write(target: Path, advance: Advance) -> None:
-        blocks = (block for split in SPLITS for block in files[split].blocks(picks, keep, dtype, advance))
-        write_recording(target, RecordingData(subject, blocks, trials, channels_table(channels)))
-
-    return SubjectPlan(
+    return ReadyPlan(
         subject=subject,
         sfreq=train.sfreq,
         tmin=round(float(train.times[keep.start]), 9),
-        shape=(len(trials), len(channels), len(inside)),
-        dtype=dtype,
+        n_times=len(inside),
+        dtype=options.dtype or layout.dtype,
+        trials=pd.concat(tables, ignore_index=True),
+        channels=channels_table(channels),
+        sources=tuple(files[split].content.path for split in SPLITS),
         memory=BASE_MEMORY,
-        missing=0,
-        images=tuple(trials["image"].unique()),
-        write=write,
+        files=files,
+        picks=picks,
+        keep=keep,
     )

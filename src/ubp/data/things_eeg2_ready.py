@@ -55,8 +55,8 @@ class ReadyFile:
     Parameters
     ----------
     content : Pickled
-    signals : array of shape (n_conditions, n_repetitions, n_channels, n_times)
-        View of the file.
+    key : str
+        Of the signals in the content.
     channels : tuple of str
         All that the file has.
     sfreq : float
@@ -66,7 +66,7 @@ class ReadyFile:
     """
 
     content: Pickled
-    signals: np.ndarray
+    key: str
     channels: tuple[str, ...]
     sfreq: float
     times: np.ndarray
@@ -97,7 +97,12 @@ class ReadyFile:
             raise InputError(f"{path}: 'times' does not grow over {signals.shape[3]} samples; expected seconds.")
         sfreq = round(float(1 / np.diff(times).mean()), 6)
         # the UBP authors' axis is that of the whole epoch, of which the last samples were kept
-        return cls(content, signals, channels, sfreq, times[-signals.shape[3] :])
+        return cls(content, layout.signals, channels, sfreq, times[-signals.shape[3] :])
+
+    @property
+    def signals(self) -> np.ndarray:
+        """View of the file, of shape (n_conditions, n_repetitions, n_channels, n_times)."""
+        return self.content.array(self.key, 4, "f")
 
     def images(self, split: str, facts: DatasetFacts) -> pd.DataFrame:
         """Image and concept of every condition, from the file's own list.
@@ -138,11 +143,12 @@ class ReadyFile:
         self, picks: np.ndarray, keep: slice, dtype: str, advance: Callable[[int], None]
     ) -> Iterator[np.ndarray]:
         """Trials in the order of conditions, then repetitions."""
+        signals = self.signals
         # neighbours as a slice: no copy
         neighbours = len(picks) > 0 and (np.diff(picks) == 1).all()
         wanted: slice | np.ndarray = slice(int(picks[0]), int(picks[-1]) + 1) if neighbours else picks
-        for first in range(0, len(self.signals), BLOCK):
-            part = self.signals[first : first + BLOCK, :, :, keep][:, :, wanted]
+        for first in range(0, len(signals), BLOCK):
+            part = signals[first : first + BLOCK, :, :, keep][:, :, wanted]
             with np.errstate(over="ignore"):
                 block = np.ascontiguousarray(part.reshape(-1, *part.shape[2:]), np.dtype(dtype))
             if dtype == "float16" and part.dtype != block.dtype and not np.isfinite(block).all():
