@@ -106,6 +106,14 @@ def test_loading_leaves_torch_threads_as_they_were(folder):
     assert torch.get_num_threads() == before
 
 
+def test_fewer_repetitions_are_among_more_of_the_same_seed(folder):
+    recording = Study.open(folder).recording("sub-01")
+    for seed in range(20):
+        rows = [set(recording.select("test", average=False, repetitions=k, seed=seed).rows) for k in (1, 2, 3, 4)]
+        assert [len(some) for some in rows] == [3, 6, 9, 12]
+        assert rows[0] < rows[1] < rows[2] < rows[3]
+
+
 def test_chosen_repetitions_are_seeded_and_uniform(folder):
     recording = Study.open(folder).recording("sub-01")
     table = recording.trials

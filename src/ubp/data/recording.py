@@ -99,7 +99,8 @@ class Recording:
             True: one row per image, the mean of its repetitions, in order of first appearance.
             False: one row per trial, in the order of the file.
         repetitions : int, optional
-            Use that many randomly chosen repetitions of every image; default all.
+            Use that many randomly chosen repetitions of every image; default all. With one seed, fewer are always
+            among more, so that curves over 1, 2, 4, ... repetitions are of nested sets.
         seed : int
             Of that choice.
 
