@@ -160,7 +160,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                         left.unlink()
                 yield partial
                 for file in partial.rglob("*"):
-                    if file.is_file():
+                    # a hard link is a file that was on the disk before
+                    if file.is_file() and file.stat().st_nlink == 1:
                         with file.open("rb") as handle:
                             os.fsync(handle.fileno())
                 if path.exists():

@@ -83,8 +83,6 @@ class MEGPlan:
         numbers, rows = mine["epoch"].to_numpy(), mine.index.to_numpy()
         train = numbers[(mine["split"] == "train").to_numpy()]
         where = f"{self.epochs.files[0]}, {session}"
-        if self.scaling != "off" and not len(train):
-            raise InputError(f"{where}: there is no training trial to fit the {self.scaling} on; switch it off.")
         try:
             scale = SCALINGS[self.scaling]((block for _, block in self.epochs.blocks(train)), len(train))
         except InputError as error:
@@ -117,10 +115,15 @@ def plan_meg(
     """
     recording = folder / "derivatives" / "preprocessed" / f"preprocessed_{name}-epo.fif"
     table = folder / "sourcedata" / f"sample_attributes_{name}.csv"
-    attributes = read_attributes(table, facts)
     epochs = EpochsFile.open(recording, options, facts)
+    attributes = read_attributes(table, facts)
     check_events(epochs.codes, recording, attributes, table, images[0])
     trials, missing = choose_trials(attributes, images[0], options, facts, table)
+    untrained = set(trials["session"]) - set(trials["session"][trials["split"] == "train"])
+    if options.scaling != "off" and untrained:
+        raise InputError(
+            f"{recording} has no training trial in {min(untrained)} to fit the {options.scaling} on; switch it off."
+        )
     return MEGPlan(
         subject=f"sub-{name}",
         sfreq=facts.sfreq,

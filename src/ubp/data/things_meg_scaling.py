@@ -43,7 +43,8 @@ def fit_zscore(blocks: Blocks, n_trials: int) -> Scaling:
         count += size
         mean = mean + shift * size / count
     deviation = np.sqrt(square / count)
-    constant = np.flatnonzero(deviation <= np.finfo(np.float64).eps * np.abs(mean))
+    # less is the rounding of the float32 numbers in the files
+    constant = np.flatnonzero(deviation <= np.finfo(np.float32).eps * np.abs(mean))
     if len(constant):
         raise InputError(
             f"{len(constant)} channels are constant over a session (the first is number {constant[0] + 1}); "

@@ -45,7 +45,7 @@ def read_attributes(path: Path, facts: DatasetFacts) -> pd.DataFrame:
             row = int(bad.argmax())
             expected = {"trial_type": "exp, test or catch", "session_nr": f"1 to {len(facts.sessions)}"}
             raise InputError(
-                f"{path}, row {row}: the {name} is {table[name].iloc[row]!r}; "
+                f"{path}, row {row}: the {name} is {str(table[name].iloc[row])!r}; "
                 f"expected {expected.get(name, 'a number from 1')}."
             )
     return pd.DataFrame(
@@ -102,8 +102,8 @@ def check_events(codes: np.ndarray, path: Path, attributes: pd.DataFrame, where:
     if (stems != named).any():
         row = int((stems != named).argmax())
         raise InputError(
-            f"{where}, row {shown[row]}: image number {codes[shown[row]]} is {named[row]} and in the list of image paths "
-            f"{stems[row]}; expected the list that belongs to the recordings."
+            f"{where}, row {shown[row]}: image number {codes[shown[row]]} is {named[row]} and {stems[row]} in the "
+            "image paths; expected the list that belongs to the recordings."
         )
 
 
