@@ -167,7 +167,8 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
                 yield partial
                 (partial / RESUME).unlink(missing_ok=True)
                 for file in partial.rglob("*"):
-                    if file.is_file():
+                    # a hard link is a file that was on the disk before
+                    if file.is_file() and file.stat().st_nlink == 1:
                         with file.open("rb") as handle:
                             os.fsync(handle.fileno())
                 if path.exists():

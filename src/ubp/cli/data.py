@@ -8,9 +8,13 @@ from cyclopts import App, Parameter
 from ubp.cli.app import OptionalNames, Switch, app
 from ubp.data.simulated import Simulation
 from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.data.things_meg_options import ThingsMEGOptions
 
 SimulationOptions = Annotated[Simulation, Parameter(name="*")]
 EEG2Options = Annotated[ThingsEEG2Options, Parameter(name="*", consume_multiple=True, negative=())]
+MEGOptions = Annotated[
+    ThingsMEGOptions, Parameter(name="*", consume_multiple=True, negative_iterable=(), negative_none=())
+]
 
 
 @app.command(sort_key=2)
@@ -139,6 +143,37 @@ def prepare_things_eeg2(
     from ubp.commands.data import prepare_things_eeg2 as command
 
     command(source, out, from_files, subject, images, options, jobs, quiet)
+
+
+@prepare.command(name="things-meg")
+def prepare_things_meg(
+    source: Path,
+    /,
+    *,
+    out: Path,
+    subject: OptionalNames = None,
+    images: Path | None = None,
+    options: MEGOptions = ThingsMEGOptions(),
+    quiet: Switch = False,
+) -> None:
+    """Make a study of THINGS-MEG: 4 subjects, 271 MEG channels, 200 test images whose concepts are not trained on.
+
+    Parameters
+    ----------
+    source : Path
+        Folder that `ubp fetch things-meg` wrote.
+    out : Path
+        Folder of the new study.
+    subject : tuple of str
+        P1 and the like; by default all that are there.
+    images : Path
+        Folder of the images, if they are not in SOURCE.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands.data import prepare_things_meg as command
+
+    command(source, out, subject, images, options, quiet)
 
 
 @app.command(name="import", sort_key=9)

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ubp.data.facts import DATASETS
 from ubp.data.mne_study import import_epochs
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
 from ubp.data.things_eeg2 import prepare_things_eeg2 as prepare_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.data.things_meg import prepare_things_meg as prepare_meg
+from ubp.data.things_meg_options import ThingsMEGOptions
 from ubp.errors import InputError
 from ubp.progress import console, say
 from ubp.tables import study_table
@@ -58,6 +61,22 @@ def prepare_things_eeg2(
 ) -> Study:
     """Make a study of THINGS-EEG2; see :func:`ubp.data.things_eeg2.prepare_things_eeg2`."""
     return announce(prepare_eeg2(source, out, from_files, subjects, images, options, jobs=jobs, quiet=quiet))
+
+
+def prepare_things_meg(
+    source: Path,
+    out: Path,
+    subjects: Sequence[str] | None = None,
+    images: Path | None = None,
+    options: ThingsMEGOptions | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Make a study of THINGS-MEG; see :func:`ubp.data.things_meg.prepare_things_meg`."""
+    facts = DATASETS["things-meg"]
+    study = announce(prepare_meg(source, out, subjects, images, options, facts=facts, quiet=quiet))
+    if options and not options.zero_shot:
+        say("Concepts are in train and test: every command that opens it needs --allow-shared-concepts.")
+    return study
 
 
 def announce(study: Study) -> Study:

@@ -96,7 +96,8 @@ def import_epochs(
         source="epochs of mne",
     )
     recordings = (
-        RecordingData(subject, _blocks(epo), tables[subject], _channels(epo)) for subject, epo in epochs.items()
+        RecordingData(subject, _blocks(epo), tables[subject], sensors(epo, _picks(epo)))
+        for subject, epo in epochs.items()
     )
     return create_study(out, info, recordings, Path(images))
 
@@ -181,8 +182,8 @@ def _picks(epochs: "mne.BaseEpochs") -> np.ndarray:
     return picks
 
 
-def _channels(epochs: "mne.BaseEpochs") -> pd.DataFrame:
-    picks = _picks(epochs)
+def sensors(epochs: "mne.BaseEpochs", picks: np.ndarray) -> pd.DataFrame:
+    """Content of channels.csv for some channels: name, type as mne has it, and x, y, z in metres."""
     places = np.array([epochs.info["chs"][pick]["loc"][:3] for pick in picks])
     kinds = epochs.get_channel_types(picks=picks)
     table = pd.DataFrame({"name": [epochs.ch_names[pick] for pick in picks], "type": kinds})

@@ -60,7 +60,7 @@ class ImageFolder:
             if count > MAX_FILES:
                 raise InputError(f"{folder} holds more than {MAX_FILES} images; expected the folder of THINGS images.")
         if not count:
-            raise InputError(f"{folder} holds no image; unpack training_images.zip and test_images.zip there.")
+            raise InputError(f"{folder} holds no image; unpack the archives of images there.")
 
     def match(self, images: Iterable[str]) -> dict[str, Path]:
         """The file of each image.
