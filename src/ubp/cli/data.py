@@ -154,6 +154,7 @@ def prepare_things_meg(
     subject: OptionalNames = None,
     images: Path | None = None,
     options: MEGOptions = ThingsMEGOptions(),
+    jobs: int | None = None,
     quiet: Switch = False,
 ) -> None:
     """Make a study of THINGS-MEG: 4 subjects, 271 MEG channels, 200 test images whose concepts are not trained on.
@@ -163,17 +164,19 @@ def prepare_things_meg(
     source : Path
         Folder that `ubp fetch things-meg` wrote.
     out : Path
-        Folder of the new study.
+        Folder of the new study, or of one that subjects are to be added to.
     subject : tuple of str
         P1 and the like; by default all that are there.
     images : Path
         Folder of the images, if they are not in SOURCE.
+    jobs : int
+        Sessions prepared at the same time; by default as many as cores and memory allow.
     quiet : bool
         No progress.
     """
     from ubp.commands.data import prepare_things_meg as command
 
-    command(source, out, subject, images, options, quiet)
+    command(source, out, subject, images, options, jobs, quiet)
 
 
 @app.command(name="import", sort_key=9)

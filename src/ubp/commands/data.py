@@ -69,11 +69,12 @@ def prepare_things_meg(
     subjects: Sequence[str] | None = None,
     images: Path | None = None,
     options: ThingsMEGOptions | None = None,
+    jobs: int | None = None,
     quiet: bool = False,
 ) -> Study:
     """Make a study of THINGS-MEG; see :func:`ubp.data.things_meg.prepare_things_meg`."""
     facts = DATASETS["things-meg"]
-    study = announce(prepare_meg(source, out, subjects, images, options, facts=facts, quiet=quiet))
+    study = announce(prepare_meg(source, out, subjects, images, options, facts=facts, jobs=jobs, quiet=quiet))
     if options and not options.zero_shot:
         say("Concepts are in train and test: every command that opens it needs --allow-shared-concepts.")
     return study

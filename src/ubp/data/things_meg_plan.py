@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ubp.data.assembly import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.facts import DatasetFacts
 from ubp.data.signals_file import SignalsFile
-from ubp.data.things_eeg2_plans import BASE_MEMORY, Advance
 from ubp.data.things_meg_epochs import EpochsFile
 from ubp.data.things_meg_options import ThingsMEGOptions
 from ubp.data.things_meg_scaling import SCALINGS
@@ -19,51 +19,17 @@ SMALLEST = np.finfo(np.float16).smallest_normal
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MEGPlan:
+class MEGPlan(RecordingPlan):
     """One subject, checked; its sessions are the parts, each read on its own.
 
     Parameters
     ----------
-    subject : str
-        Folder in the study.
-    sfreq, tmin : float
-        Hz and seconds.
-    n_times : int
-    dtype : str
-    trials, channels : DataFrame
-        The content of trials.csv and channels.csv.
-    sources : tuple of Path
-        Files that are read.
-    memory : int
-        Bytes needed at most.
-    missing : int
-        Presentations fewer than published.
     epochs : EpochsFile
     scaling : str
     """
 
-    subject: str
-    sfreq: float
-    tmin: float
-    n_times: int
-    dtype: str
-    trials: pd.DataFrame
-    channels: pd.DataFrame
-    sources: tuple[Path, ...]
-    memory: int
-    missing: int
     epochs: EpochsFile
     scaling: str
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """n_trials, n_channels, n_times."""
-        return len(self.trials), len(self.channels), self.n_times
-
-    @property
-    def bytes(self) -> int:
-        """Size of signals.npy."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
     @property
     def n_parts(self) -> int:
