@@ -572,3 +572,15 @@ def test_prepare_features_train_evaluate(tmp_path, capsys, monkeypatch):
     (row,) = pd.read_csv(runs / "results.csv").to_dict("records")
     assert (row["subject"], row["gallery_size"]) == ("sub-P1", 12)
     assert row["mean_percentile_rank"] > 0.6
+
+
+def test_sessions_in_parallel_and_subjects_added_later_give_the_same_bytes(small, study, tmp_path):
+    parallel = prepare(small[0], tmp_path / "parallel", jobs=2)
+    prepare(small[0], tmp_path / "added", subjects=["P3"])
+    added = prepare(small[0], tmp_path / "added")
+    for other in (parallel, added):
+        assert other.subjects == study.subjects
+        for subject in study.subjects:
+            for name in ("signals.npy", "trials.csv", "channels.csv"):
+                mine, theirs = (each.recording(subject).folder / name for each in (other, study))
+                assert mine.read_bytes() == theirs.read_bytes()
