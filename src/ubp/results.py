@@ -16,8 +16,8 @@ from ubp.errors import InputError
 from ubp.evaluate import Protocol, Ranking, by_image, rank_gallery, save_ranking, score
 from ubp.experiment import Job
 from ubp.files import write_text
-from ubp.images.blur import Blur
 from ubp.images.features import FeatureStore
+from ubp.images.levels import Level
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -247,7 +247,7 @@ class Evaluation:
             )
         return study
 
-    def _protocol(self, level: Blur) -> Protocol:
+    def _protocol(self, level: Level) -> Protocol:
         return Protocol(level.name, self.repetitions, self.average, n_way=self.n_way, k=self.k)
 
     def _row(self, about: Description, ranking: Ranking, method: str | None = None) -> dict[str, Any]:
@@ -281,7 +281,7 @@ class Evaluation:
         return self._row(about, ranking, method=RIDGE), ranking
 
 
-def gallery(store: FeatureStore, test: Trials, level: Blur) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Embeddings and names of the distinct test images at a blur level."""
+def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Embeddings and names of the distinct test images at a level."""
     images = tuple(sorted(set(test.images)))
     return store.vectors(level, images), images

@@ -13,6 +13,7 @@ from ubp.experiment import CHECKPOINT, Job
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
+from ubp.images.levels import stored_levels
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, find_runs
@@ -83,7 +84,7 @@ def evaluate(
         say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
 
     def store_for(study: Study, about: Description) -> FeatureStore:
-        ladder = [about.preset.base]
+        ladder = stored_levels([about.preset.base])
         folder = (common.store or default_root()) / about.store_key
         if (folder / "manifest.json").exists():
             found = FeatureStore.open(folder)
