@@ -1,12 +1,15 @@
 """Image tiles in a grid, each with a caption above it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ubp.config import level_to_dict
+from ubp.images.blur import Blur, gaussian_sigma
+from ubp.images.levels import Level
 from ubp.plots.style import INK, WIDTH
 
 GAP = 0.12  # inches between the tiles
@@ -71,18 +74,37 @@ def finish(axes: Axes, caption: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-def check_images(images: Sequence[Tensor]) -> None:
-    """Refuse what is not uint8 RGB of one size.
+def level_caption(level: Level) -> str:
+    """A level in two lines: what it is, and its parameters."""
+    if isinstance(level, Blur):
+        if level.width == 1:
+            return "crisp"
+        sigma = gaussian_sigma(level.width) if level.sigma is None else level.sigma
+        return f"width {level.width} px\nσ {sigma:.1f} px, {curve_caption(level)}"
+    kind, *parameters = level_to_dict(level).items()
+    return f"{kind[1]}\n{', '.join(f'{name} {value:g}' for name, value in parameters)}"
+
+
+def curve_caption(level: Blur) -> str:
+    """How the weight of the crisp image falls."""
+    text = level.curve
+    if level.curve in ("exponential", "logarithmic"):
+        text = f"{level.curve} {level.decay:.3g}"
+    if level.strength != 1 and level.curve != "uniform":
+        text += f" × {level.strength:g}"
+    return text
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not a batch of uint8 RGB images.
 
     Raises
     ------
     ValueError
         Which says what was found.
     """
-    for image in images:
-        if image.ndim != 3 or image.shape[0] != 3 or str(image.dtype) != "torch.uint8":
-            raise ValueError(
-                f"The image is {image.dtype} of shape {tuple(image.shape)}, but must be uint8 RGB (3, H, W)."
-            )
-    if len({tuple(image.shape) for image in images}) != 1:
-        raise ValueError(f"There are {len(images)} images, but at least one is needed, and all of one size.")
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or not len(images):
+        raise ValueError(
+            f"The images are {images.dtype} of shape {tuple(images.shape)}, but must be uint8 RGB (n, 3, H, W), "
+            "at least one."
+        )
