@@ -19,6 +19,7 @@ from ubp.images.levels import Level, apply_levels
 from ubp.images.load import decode_image, read_image_bytes
 from ubp.images.transforms import TRANSFORMATIONS
 from ubp.plots import ladder_figure, transforms_figure
+from ubp.plots.montage import NAME_LENGTH
 from ubp.progress import say
 
 SIZES = (16, 1024)
@@ -57,7 +58,7 @@ def blur(
         ladder = options.levels(tower.size)
         pixels, keys = _load(images, tower.size, tower.interpolation)
         cosines = cosines_to_crisp(pixels, ladder, keys, tower)
-        names = [path.name for path in images]
+        names = _names(images)
         figure = ladder_figure(pixels, ladder, keys, cosines, names)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -94,7 +95,7 @@ def transforms(
     levels = table3_levels(published if width is None else width, step)
     try:
         pixels, keys = _load(images, size, "bilinear")
-        figure = transforms_figure(pixels, levels, keys, [path.name for path in images])
+        figure = transforms_figure(pixels, levels, keys, _names(images))
     except ValueError as error:
         raise InputError(str(error)) from error
     _save(figure, out)
@@ -153,6 +154,11 @@ def _load(images: Sequence[Path], size: int, interpolation: str) -> tuple[Tensor
     data = [read_image_bytes(path) for path in images]
     pixels = [decode_image(content, path, size, interpolation) for content, path in zip(data, images, strict=True)]
     return torch.stack(pixels), [hashlib.sha256(content).hexdigest() for content in data]
+
+
+def _names(images: Sequence[Path]) -> list[str]:
+    """File names, cut where they would not fit a tile."""
+    return [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in (p.name for p in images)]
 
 
 def _save(figure: Figure, out: Path) -> None:

@@ -78,6 +78,36 @@ def evaluate(
     common: Common = Common(),
 ) -> Results:
     """Evaluate every model below a folder, print the tables, and write them beside the runs."""
+    results = evaluate_runs(
+        runs,
+        study=study,
+        encoder=encoder,
+        repetitions=repetitions,
+        average=average,
+        n_way=n_way,
+        k=k,
+        ridge=ridge,
+        common=common,
+    )
+    results.save(Path(runs))
+    print_results(results)
+    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
+    return results
+
+
+def evaluate_runs(
+    runs: Path,
+    *,
+    study: Path | None = None,
+    encoder: str | None = None,
+    repetitions: int | None = None,
+    average: bool = True,
+    n_way: Sequence[int] = (),
+    k: int = 5,
+    ridge: bool = True,
+    common: Common = Common(),
+) -> Results:
+    """Evaluate every model below a folder; writes the `ranks.csv` of each and prints no table."""
     folders = find_runs(runs)
     unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
     if unfinished:
@@ -111,11 +141,7 @@ def evaluate(
     )
     with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))
-        results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
-    results.save(Path(runs))
-    print_results(results)
-    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
-    return results
+        return evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
 
 
 def print_results(results: Results) -> None:

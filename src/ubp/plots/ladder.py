@@ -92,8 +92,8 @@ def ladder_figure(
             _cosine_panel(figure, grid, ladder, cosines, names)
         if isinstance(middle, Blur) and below:
             side = (CURVES - 1.1) / max(1, grid.aspect)
-            place = (1 - (GAP + side) / WIDTH, 0.55 / grid.height, side / WIDTH, side * grid.aspect / grid.height)
-            _weight_map(figure, figure.add_axes(place), images.shape[2:], middle)
+            corner = (1 - (GAP + side) / WIDTH, 0.55 / grid.height, side / WIDTH, side * grid.aspect / grid.height)
+            _weight_map(figure, figure.add_axes(corner), images.shape[2:], middle)
     return figure
 
 
