@@ -78,8 +78,12 @@ def evaluate(
     common: Common = Common(),
 ) -> Results:
     """Evaluate every model below a folder, print the tables, and write them beside the runs."""
-    results = evaluate_runs(
-        runs,
+    folders = find_runs(runs)
+    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
+    if unfinished:
+        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
+    results = evaluate_models(
+        folders,
         study=study,
         encoder=encoder,
         repetitions=repetitions,
@@ -95,8 +99,8 @@ def evaluate(
     return results
 
 
-def evaluate_runs(
-    runs: Path,
+def evaluate_models(
+    folders: Sequence[Path],
     *,
     study: Path | None = None,
     encoder: str | None = None,
@@ -107,11 +111,7 @@ def evaluate_runs(
     ridge: bool = True,
     common: Common = Common(),
 ) -> Results:
-    """Evaluate every model below a folder; writes the `ranks.csv` of each and prints no table."""
-    folders = find_runs(runs)
-    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
-    if unfinished:
-        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
+    """Evaluate models by their folders; writes the `ranks.csv` of each and prints nothing."""
 
     def store_for(study: Study, about: Description) -> FeatureStore:
         ladder = stored_levels([about.preset.base])
