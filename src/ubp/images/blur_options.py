@@ -1,6 +1,6 @@
 """Which blurs make a ladder, in pixels or in degrees of visual angle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ubp.images.blur import Blur
 from ubp.images.visual_angle import DECAY_PER_DEGREE, IMAGE_DEGREES, blur_in_degrees, image_degrees
@@ -81,9 +81,10 @@ class BlurOptions:
         step = step if self.step is None else self.step
         if step < 2 or step % 2:
             raise ValueError(f"The step is {step}, but must be an even number of pixels, 2 or more.")
-        chosen = sorted(set(self.widths)) or [w for w in (width - step, width, width + step) if w >= 1]
         decay = 3.0 if self.decay is None else self.decay
-        return tuple(Blur(w, self.curve, decay, fixation=self.fixation) for w in chosen)
+        base = Blur(width, self.curve, decay, fixation=self.fixation)
+        chosen = sorted(set(self.widths)) or [w for w in (width - step, width, width + step) if w >= 1]
+        return tuple(replace(base, width=w) for w in chosen)
 
     def _in_degrees(self, size: int) -> tuple[Blur, ...]:
         in_pixels = ("width", "step", "widths", "decay", "fixation")
