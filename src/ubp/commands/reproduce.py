@@ -190,8 +190,8 @@ def _note(study: Study, encoder: str, setting: str, results: pd.DataFrame) -> st
     return (
         f"Ours: study {study.info.name!r}, {setting}, {_count(results['subject'].nunique(), 'subject')}, "
         f"{_count(results['seed'].nunique(), 'seed')}, encoder {encoder}, gallery of "
-        f"{first['gallery_size']} test images under the row's transformation, chance {100 * first['top1_chance']:.2f} %, "
-        f"{first['protocol']}; per cent with 95 % bootstrap intervals, gains paired over subjects, seeds and images. "
+        f"{first['gallery_size']} test images under the row's transformation, chance "
+        f"{100 * first['top1_chance']:.2f} %, {first['protocol']}; per cent, 95 % bootstrap intervals, paired gains. "
         f"Published: Wu et al., CVPR 2025, Table 3, THINGS-EEG2, {setting}, 10 subjects, gallery of 200, RN50: another "
         "study, so compare the order, not the level."
     )
