@@ -13,11 +13,11 @@ import pandas as pd
 from ubp.config import PRESETS, preset
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
-from ubp.evaluate import Protocol, Ranking, by_image, rank_gallery, save_ranking, score
+from ubp.evaluate import RANKS, Protocol, Ranking, by_image, rank_gallery, save_ranking, score
 from ubp.experiment import Job
 from ubp.files import write_text
-from ubp.images.blur import Blur
 from ubp.images.features import FeatureStore
+from ubp.images.levels import Level
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -50,6 +50,10 @@ class Results:
             for subject, seeds in sorted(self.hits[setting, method].items())
         }
 
+    def interval(self, setting: str, method: str) -> tuple[float, float]:
+        """Bootstrap interval of a method's mean over subjects, seeds and images."""
+        return self._interval(setting, method, self.scores(setting, method))
+
     def _interval(self, setting: str, method: str, scores: dict[str, np.ndarray]) -> tuple[float, float]:
         seen = self.hits[setting, method]
         queries = [tuple(next(iter(seen[subject].values())).index) for subject in scores]
@@ -66,7 +70,7 @@ class Results:
         for setting, method in self.hits:
             part = self.table.query("setting == @setting and method == @method")
             means = part.groupby("subject")[metrics].mean().mean()
-            low, high = self._interval(setting, method, self.scores(setting, method))
+            low, high = self.interval(setting, method)
             rows.append(
                 {
                     "setting": setting,
@@ -92,23 +96,27 @@ class Results:
         for (setting, first), (other, second) in combinations(self.hits, 2):
             if setting != other:
                 continue
-            a, b = self.hits[setting, first], self.hits[setting, second]
-            differences = {subject: _paired(a[subject], b[subject]) for subject in sorted(a) if subject in b}
-            if not differences:
-                continue
-            low, high = self._interval(setting, first, differences)
-            rows.append(
-                {
-                    "setting": setting,
-                    "method": second,
-                    "against": first,
-                    "subjects": len(differences),
-                    "difference": grand_mean(list(differences.values())),
-                    "low": low,
-                    "high": high,
-                }
-            )
+            row = self.comparison(setting, second, first)
+            if row is not None:
+                rows.append(row)
         return pd.DataFrame(rows)
+
+    def comparison(self, setting: str, method: str, against: str) -> dict[str, Any] | None:
+        """Two methods on the subjects that both have, as a row of :meth:`comparisons`; None if there is no such."""
+        a, b = self.hits[setting, against], self.hits[setting, method]
+        differences = {subject: _paired(a[subject], b[subject]) for subject in sorted(a) if subject in b}
+        if not differences:
+            return None
+        low, high = self._interval(setting, against, differences)
+        return {
+            "setting": setting,
+            "method": method,
+            "against": against,
+            "subjects": len(differences),
+            "difference": grand_mean(list(differences.values())),
+            "low": low,
+            "high": high,
+        }
 
     def save(self, folder: Path) -> None:
         """Write `results.csv`, `summary.csv` and `comparisons.csv`, each atomically."""
@@ -130,6 +138,17 @@ def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
             )
         by_seed[row["seed"]] = by_image(ranking.rank <= 1, ranking.queries)
     return Results(pd.DataFrame([row for row, _ in ordered]), hits)
+
+
+def read_hits(folders: Iterable[Path], k: int) -> dict[tuple[str, str], dict[str, dict[int, pd.Series]]]:
+    """Hits among the best `k` of evaluated models, from their `ranks.csv`; the form of `Results.hits`."""
+    hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]] = {}
+    for folder in folders:
+        about = Description.read(folder)
+        table = pd.read_csv(folder / RANKS, usecols=["image", "rank"], dtype={"image": str}, keep_default_na=False)
+        by_subject = hits.setdefault((about.setting, about.method), {}).setdefault(about.subject, {})
+        by_subject[about.seed] = by_image(table["rank"].to_numpy() <= k, table["image"].tolist())
+    return hits
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -247,7 +266,7 @@ class Evaluation:
             )
         return study
 
-    def _protocol(self, level: Blur) -> Protocol:
+    def _protocol(self, level: Level) -> Protocol:
         return Protocol(level.name, self.repetitions, self.average, n_way=self.n_way, k=self.k)
 
     def _row(self, about: Description, ranking: Ranking, method: str | None = None) -> dict[str, Any]:
@@ -281,7 +300,7 @@ class Evaluation:
         return self._row(about, ranking, method=RIDGE), ranking
 
 
-def gallery(store: FeatureStore, test: Trials, level: Blur) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Embeddings and names of the distinct test images at a blur level."""
+def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Embeddings and names of the distinct test images at a level."""
     images = tuple(sorted(set(test.images)))
     return store.vectors(level, images), images

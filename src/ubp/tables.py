@@ -26,6 +26,13 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], capt
     return result
 
 
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown whose first column is text and whose other columns are aligned right."""
+    names = list(header)
+    lines = [names, [":--", *["--:"] * (len(names) - 1)], *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
 def study_table(study: Study) -> Table:
     """Subjects of a study: trials, channels, samples, and images, concepts and repetitions of each split."""
     header = ("subject", "trials", "channels", "samples", "train", "test")

@@ -28,7 +28,7 @@ def features(
     encoder : str
         Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
     preset : tuple of str
-        Presets whose levels are wanted: vanilla, blur, ubp, official.
+        Presets whose levels are wanted, as for `train`.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int

@@ -41,7 +41,8 @@ def train(
         Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
     preset : tuple of str
         vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
-        released program).
+        released program); or one transformation of all images: flip, crop, grayscale, color-jitter, noise,
+        low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int

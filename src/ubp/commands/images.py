@@ -10,6 +10,7 @@ from ubp.errors import InputError
 from ubp.images.blur import Blur
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.images.levels import Level
 from ubp.progress import say
 
 
@@ -25,7 +26,7 @@ def features(
 ) -> FeatureStore:
     """Embed every image of a study at the levels of the presets and at further widths."""
     study = Study.open(path, common.allow_shared_concepts)
-    ladder = [level for name in presets for level in preset(name, width, step).ladder]
+    ladder: list[Level] = [level for name in presets for level in preset(name, width, step).ladder]
     try:
         ladder += [Blur(width) for width in widths]
     except ValueError as error:
@@ -39,7 +40,7 @@ def features(
 def build_store(
     study: Study,
     encoder: str,
-    ladder: Sequence[Blur],
+    ladder: Sequence[Level],
     common: Common = Common(),
     batch_size: int = 32,
 ) -> FeatureStore:

@@ -1,4 +1,4 @@
-"""From image files to level files: decode once, blur and encode per level, and never lose a finished block."""
+"""From image files to level files: decode once, transform and encode per level, and never lose a finished block."""
 
 import contextlib
 import hashlib
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ubp.errors import InputError
 from ubp.files import read_json, sync_folder, write_json
-from ubp.images.blur import Blur, blur_ladder
 from ubp.images.encoders import ImageEncoder
+from ubp.images.levels import Level, apply_levels
 from ubp.images.load import decode_image, read_image_bytes
 from ubp.progress import progress
 
@@ -31,7 +31,7 @@ Source = tuple[str, Path, str]  # image, its file, SHA-256 of the file
 
 def encode_levels(
     folder: Path,
-    levels: Mapping[str, Blur],
+    levels: Mapping[str, Level],
     sources: Sequence[Source],
     encoder: ImageEncoder,
     batch_size: int,
@@ -40,13 +40,13 @@ def encode_levels(
 ) -> None:
     """Write ``<level name>.npy`` into `folder` for every level, through ``folder/work``, continuing what is there.
 
-    The levels share the decoding and what `blur_ladder` shares; each is encoded in a call of its own.
+    The levels share the decoding and what `apply_levels` shares; each is encoded in a call of its own.
 
     Parameters
     ----------
     folder : Path
         Exists, and nobody else writes there.
-    levels : mapping of name to Blur
+    levels : mapping of name to Level
     sources : sequence of (image, file, SHA-256)
         Rows of the result are in this order.
 
@@ -63,13 +63,15 @@ def encode_levels(
         if start:
             log.info("Continuing %s after %d of %d images.", folder, start, len(sources))
         bar = stack.enter_context(progress(quiet))
-        task = bar.add_task(f"{encoder.name}, {len(levels)} blur levels", total=len(sources), completed=start)
+        task = bar.add_task(f"{encoder.name}, {len(levels)} levels", total=len(sources), completed=start)
         saved = time.monotonic()
         try:
             for first, names, images in _decoded(sources, start, batch_size, encoder):
                 last = first + len(names)
                 behind = {name: level for name, level in levels.items() if rows.done[name] < last}
-                for name, pixels in zip(behind, _blurred(images, list(behind.values()), encoder), strict=True):
+                keys = [sha256 for _, _, sha256 in sources[first:last]]
+                transformed = _transformed(images, list(behind.values()), keys, encoder)
+                for name, pixels in zip(behind, transformed, strict=True):
                     rows.write(name, first, _unit_vectors(pixels, encoder, names, name))
                 rows.done |= {name: max(last, done) for name, done in rows.done.items()}
                 bar.update(task, completed=last)
@@ -169,12 +171,12 @@ def _decode(source: Source, encoder: ImageEncoder) -> Tensor:
     return decode_image(data, path, encoder.size, encoder.interpolation)
 
 
-def _blurred(images: Tensor, ladder: Sequence[Blur], encoder: ImageEncoder) -> Tensor:
+def _transformed(images: Tensor, levels: Sequence[Level], keys: Sequence[str], encoder: ImageEncoder) -> Tensor:
     """Float32 pixels in 0..1, (n_levels, n_images, 3, size, size), on the encoder's device if it has one."""
     try:
-        return blur_ladder(images.to(getattr(encoder, "device", "cpu")), ladder)
+        return apply_levels(images.to(getattr(encoder, "device", "cpu")), levels, keys)
     except ValueError as error:
-        raise InputError(f"The blur ladder does not fit images of {encoder.size} pixels: {error}") from error
+        raise InputError(f"A level does not fit images of {encoder.size} pixels: {error}") from error
 
 
 def _unit_vectors(pixels: Tensor, encoder: ImageEncoder, names: Sequence[str], level: str) -> np.ndarray:

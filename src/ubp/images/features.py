@@ -1,4 +1,4 @@
-"""FeatureStore: a unit vector for every image at every blur level, made once and found by content."""
+"""FeatureStore: a unit vector for every image at every level, made once and found by content."""
 
 import contextlib
 import fcntl
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ubp.errors import InputError, UbpError
 from ubp.files import disk_errors, inside, write_json
-from ubp.images.blur import Blur
 from ubp.images.encode import clear_work, encode_levels, has_idle_work
 from ubp.images.encoders import ImageEncoder
+from ubp.images.levels import Level, Mean, stored_levels
 from ubp.images.manifest import MANIFEST, hash_images, make_manifest, read_manifest
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Vectors of images at blur levels, in one folder: ``manifest.json`` and ``<level name>.npy`` per level.
+    """Vectors of images at levels, in one folder: ``manifest.json`` and ``<level name>.npy`` per level.
 
     Each level file is float32 of shape (n_images, dim), rows in the order of `images`, every row of length 1.
     Make one with `build` or `open`.
@@ -37,7 +37,7 @@ class FeatureStore:
         ``<root>/<key>``.
     key : str
         Digest of the images' names and bytes, the encoder's fingerprint and the code version of the transform. Levels
-        are added to a store under their names, which hold every parameter of the blur.
+        are added to a store under their names, which hold every parameter.
     images : tuple of str
         Sorted, relative to the image folder.
     dim : int
@@ -64,7 +64,7 @@ class FeatureStore:
         image_folder: Path,
         images: Sequence[str],
         encoder: ImageEncoder,
-        ladder: Sequence[Blur],
+        ladder: Sequence[Level],
         root: Path | None = None,
         batch_size: int = 32,
         quiet: bool = False,
@@ -84,7 +84,7 @@ class FeatureStore:
             Order and duplicates do not matter.
         encoder : ImageEncoder
             See `ubp.images.encoders.image_encoder`.
-        ladder : sequence of Blur
+        ladder : sequence of Level
             The levels; widths are in pixels of the encoder's size.
         root : Path, optional
             Folder of all stores; default ``$UBP_CACHE``, or the user's cache folder of this platform.
@@ -113,10 +113,10 @@ class FeatureStore:
         hashes = hash_images(paths)
         manifest = make_manifest(dict(zip(names, hashes, strict=True)), encoder)
         folder = (default_root() if root is None else Path(root)) / manifest["key"]
-        wanted = {level.name: level for level in ladder}
+        wanted = {level.name: level for level in stored_levels(ladder)}
         computed: tuple[str, ...] = ()
 
-        def missing() -> dict[str, Blur]:
+        def missing() -> dict[str, Level]:
             return {name: level for name, level in wanted.items() if not (folder / f"{name}.npy").exists()}
 
         if missing() or not (folder / MANIFEST).exists() or has_idle_work(folder):
@@ -165,13 +165,13 @@ class FeatureStore:
         """Names of the levels that are there, sorted."""
         return tuple(sorted(file.stem for file in self.folder.glob("*.npy")))
 
-    def vectors(self, level: Blur, images: Sequence[str] | None = None) -> np.ndarray:
+    def vectors(self, level: Level, images: Sequence[str] | None = None) -> np.ndarray:
         """Unit vectors of one level.
 
         Parameters
         ----------
-        level : Blur
-            One of the levels the store was built with.
+        level : Level
+            One of the levels the store was built with, or a mean of such.
         images : sequence of str, optional
             In any order, repeats allowed; by default all, in the order of `images`.
 
@@ -184,6 +184,9 @@ class FeatureStore:
         InputError
             When the level or an image is not in the store, or a vector is damaged.
         """
+        if isinstance(level, Mean):
+            parts = [self.vectors(part, images) for part in level.levels]
+            return _directions(np.sum(parts, axis=0), self.folder, level.name)
         if level.name not in self.levels:
             raise InputError(
                 f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "
@@ -206,7 +209,7 @@ class FeatureStore:
             )
         return vectors
 
-    def ladder(self, levels: Sequence[Blur], images: Sequence[str] | None = None) -> Tensor:
+    def ladder(self, levels: Sequence[Level], images: Sequence[str] | None = None) -> Tensor:
         """Unit vectors of several levels, float32 of shape (n_levels, n_images, dim); see `vectors`."""
         return torch.from_numpy(np.stack([self.vectors(level, images) for level in levels]))
 
@@ -228,6 +231,13 @@ class FeatureStore:
                 "again."
             )
         return rows
+
+
+def _directions(vectors: np.ndarray, folder: Path, level: str) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (lengths > 0).all():
+        raise InputError(f"{folder} has an image whose vectors cancel at level {level}; expected a direction.")
+    return vectors / lengths
 
 
 def default_root() -> Path:

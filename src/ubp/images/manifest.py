@@ -13,7 +13,8 @@ from ubp.images.load import read_image_bytes
 
 MANIFEST = "manifest.json"
 
-# Code version of load, blur and normalise. Raise it when their results change, so that no older vector is found again.
+# Code version of load, of blur and the other transformations, and of normalise. Raise it when their
+# results change, so that no older vector is found again.
 TRANSFORM_VERSION = 1
 
 _READERS = 8

@@ -5,6 +5,7 @@ from ubp.plots.ladder import ladder_figure
 from ubp.plots.montage import choose_queries, montage_figure
 from ubp.plots.similarity import similarity_figure
 from ubp.plots.training import training_figure
+from ubp.plots.transforms import transforms_figure
 
 __all__ = [
     "accuracy_figure",
@@ -13,4 +14,5 @@ __all__ = [
     "montage_figure",
     "similarity_figure",
     "training_figure",
+    "transforms_figure",
 ]

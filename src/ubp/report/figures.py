@@ -7,7 +7,10 @@ import pandas as pd
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.evaluate import RANKS
+from ubp.images.blur import Blur
+from ubp.images.levels import stored_levels
 from ubp.images.load import load_image
+from ubp.images.manifest import hash_images
 from ubp.model import Model
 from ubp.plots import accuracy_figure, ladder_figure, montage_figure, similarity_figure, training_figure
 from ubp.report.html import figure_html
@@ -25,12 +28,18 @@ def accuracy(summary: pd.DataFrame) -> str:
 def ladder(study: Study, run: Run, size: int) -> str:
     """Blur ladder of a run on the first test image."""
     image = (study.images("test") or study.images())[0]
-    figure = ladder_figure(load_image(study.image_path(image), size), run.about.preset.ladder)
+    path = study.image_path(image)
+    levels = stored_levels(run.about.preset.ladder)
+    figure = ladder_figure(load_image(path, size)[None], levels, hash_images([path]))
     caption = (
         f"The blur ladder of {run.about.method!r} on the image {image!r}, at the encoder's {size} x {size} pixels: "
-        "crisp and at each level with kernel width, standard deviation σ and weight curve. Right: the weight of the "
-        "crisp image, highest where the eye is fixed and falling to the edges, where the blurred image shows."
+        "crisp and at each level with its parameters (σ is the kernel's standard deviation)."
     )
+    if isinstance(run.about.preset.base, Blur):
+        caption += (
+            " Right: the weight of the crisp image, highest where the eye is fixed and falling to the edges, where the "
+            "blurred image shows."
+        )
     return figure_html(figure, caption, photographic=True)
 
 
