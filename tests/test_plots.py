@@ -21,7 +21,7 @@ from ubp.plots import (
     similarity_figure,
     training_figure,
 )
-from ubp.plots.montage import TILE
+from ubp.plots.tiles import TILE
 from ubp.plots.style import spread
 from ubp.prior import BlurPrior, Level
 
