@@ -21,8 +21,8 @@ from ubp.plots import (
     similarity_figure,
     training_figure,
 )
-from ubp.plots.tiles import TILE
 from ubp.plots.style import spread
+from ubp.plots.tiles import TILE
 from ubp.prior import BlurPrior, Level
 
 LADDER = (Blur(7), Blur(13, curve="linear"), Blur(19))

@@ -38,7 +38,7 @@ def image_blocks(
     Raises
     ------
     InputError
-        When the split is unknown or empty.
+        When the split is unknown or empty, or a signal is NaN or infinite.
     """
     rows, image, _ = choose_trials(recording.folder, recording.trials, split, True, None, seed)
     counts = np.bincount(image)
@@ -56,4 +56,6 @@ def image_blocks(
         signals = np.empty((len(trials), n_channels, n_times), np.float32)
         for where, part in read_blocks(recording.path, recording.header, rows[trials], region):
             signals[where] = part.numpy()
+        if not np.isfinite(signals).all():
+            recording.raise_not_finite(rows[trials])
         yield signals, image[trials]

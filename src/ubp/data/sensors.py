@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KINDS = ("eeg", "mag", "grad")
 FEWEST = 4  # fewer points carry no map
-STANDARD = "standard_1005"
+STANDARD = ("colin27_1005", "standard_1005")  # the same montage in newer and older mne
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ def find_sensors(channels: pd.DataFrame) -> Sensors | str:
     """Channels to draw topographies of: the first kind of EEG, magnetometers, gradiometers with enough positions.
 
     Positions are x, y, z of channels.csv (metres, head coordinates); without these, EEG channels are placed by their
-    names in mne's standard_1005.
+    names in mne's standard 10-05 montage.
 
     Parameters
     ----------
@@ -63,10 +63,12 @@ def find_sensors(channels: pd.DataFrame) -> Sensors | str:
             places = channels[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
             picks = picks[np.isfinite(places[picks]).all(axis=1) & (places[picks] != 0).any(axis=1)]
         elif kind == "eeg":
-            montage = mne.channels.make_standard_montage(STANDARD)
-            known = {name.lower() for name in montage.ch_names}
-            picks = np.array([pick for pick in picks if str(channels["name"].iloc[pick]).lower() in known], int)
-            reason += f", and fewer than {FEWEST} names are electrodes of {STANDARD}"
+            built_in = mne.channels.get_builtin_montages()
+            montage = mne.channels.make_standard_montage(next(name for name in STANDARD if name in built_in))
+            # "FP1" is an electrode, "c1" may be any channel's name
+            known = {spelling for name in montage.ch_names for spelling in (name, name.upper())}
+            picks = np.array([pick for pick in picks if channels["name"].iloc[pick] in known], int)
+            reason += f", and fewer than {FEWEST} names are electrodes of the 10-05 system"
         else:
             continue
         if len(picks) < FEWEST:
@@ -79,6 +81,6 @@ def find_sensors(channels: pd.DataFrame) -> Sensors | str:
             for channel, place in zip(info["chs"], places[picks], strict=True):
                 channel["loc"][:3] = place
             return Sensors(picks, info, "Positions: channels.csv.")
-        info.set_montage(montage, match_case=False, match_alias=True, on_missing="ignore", verbose="error")
-        return Sensors(picks, info, f"Positions: by channel name in mne's {STANDARD}.")
+        info.set_montage(montage, match_case=False, on_missing="ignore", verbose="error")
+        return Sensors(picks, info, "Positions: by channel name, of the 10-05 system.")
     return reason

@@ -78,9 +78,9 @@ def responses(summaries: Sequence[Summary]) -> str:
         parts.append(figure_html(evoked_figure(s.found.mean, s.times, types, placed, s.in_seconds), caption))
     unit = (
         "The mean over all trials shows what every image evokes; what differs between images is below. Signals are in "
-        "the unit of the study (volts or tesla as mne imports them, noise standard deviations where they are whitened)."
+        "the unit of the study, which its files do not name."
     )
-    return tables.paragraphs(unit) + "".join(parts) + _no_map(summaries)
+    return tables.paragraphs(unit) + "".join(parts)
 
 
 def topographies(summaries: Sequence[Summary]) -> str:
@@ -120,10 +120,9 @@ def reliability(summaries: Sequence[Summary]) -> str:
         "to be a / (a + 2e/n) and reliability a / (a + e/n), where a is the variance over images and e that over trials "
         "of one image. The median is over channels, of the mean over time."
     )
-    good = [s for s in summaries if s.reliability is not None]
+    good = [s for s in summaries if not s.missing]
     parts = [tables.paragraphs(definition, *(s.missing for s in summaries)), tables.reliability(good) if good else ""]
     for s in good:
-        assert s.reliability is not None
         names, subject = s.recording.channel_names, s.recording.subject
         what = f"{subject}: reliability of the mean of the trials of an image, over {s.n_halves} {s.split} images"
         total = int((s.trials > 1).sum())

@@ -30,8 +30,8 @@ class Summary:
     recording : Recording
     split : str
     found : Variances
-    halves : float64 array of shape (n_channels, n_times), or None
-        Correlation of split halves; None when it cannot be computed.
+    halves : float64 array of shape (n_channels, n_times)
+        Correlation of split halves; NaN where it cannot be computed.
     trials : int array
         Trials of every image of the split.
     n_halves : int
@@ -43,7 +43,7 @@ class Summary:
     recording: Recording
     split: str
     found: Variances
-    halves: np.ndarray | None
+    halves: np.ndarray
     trials: np.ndarray
     n_halves: int
     sensors: Sensors | str
@@ -66,9 +66,9 @@ class Summary:
         return numbers.astype(float) if sfreq is None else (self.recording.tmin or 0.0) + numbers / sfreq
 
     @property
-    def reliability(self) -> np.ndarray | None:
+    def reliability(self) -> np.ndarray:
         """Of the mean of all trials of an image, shape (n_channels, n_times)."""
-        return None if self.halves is None else spearman_brown(self.halves)
+        return spearman_brown(self.halves)
 
     @property
     def ceiling(self) -> np.ndarray:
@@ -83,7 +83,7 @@ class Summary:
     @property
     def missing(self) -> str:
         """Why repetitions say nothing, as a sentence; empty when they do."""
-        if self.halves is not None:
+        if self.n_halves >= FEWEST_IMAGES:
             return ""
         repeated, n = int((self.trials > 1).sum()), len(self.trials)
         found = f"each of the {n} {self.split} images has one trial"
@@ -109,11 +109,9 @@ def summarise(recording: Recording, split: str = "train", seed: int = 0) -> Summ
     """
     rows = np.flatnonzero((recording.trials["split"] == split).to_numpy())
     found = variances(image_blocks(recording, split))
-    if not np.isfinite(found.mean).all():
-        recording.raise_not_finite(rows)
     trials = recording.trials["image"].iloc[rows].value_counts().to_numpy()
     n_halves = min(N_IMAGES, int((trials > 1).sum()))
-    halves = None
+    halves = np.full_like(found.mean, np.nan)
     if n_halves >= FEWEST_IMAGES:
         halves = split_half(image_blocks(recording, split, N_IMAGES, seed, fewest=2), N_SPLITS, seed)
     return Summary(recording, split, found, halves, trials, n_halves, find_sensors(recording.channels))

@@ -34,13 +34,13 @@ def trials(study: Study, subjects: Iterable[str]) -> str:
     table = study.describe().set_index("subject").loc[list(subjects)]
     rows = []
     for subject, row in table.iterrows():
-        cells: dict[str, Any] = {"subject": subject, "channels": row["channels"], "samples": row["times"]}
-        cells |= {"sessions": row["sessions"], "trials": row["trials"]}
+        splits = study.recording(str(subject)).trials["split"].value_counts()
         for split in SPLITS:
-            cells[f"{split} images"] = row[f"{split}_images"]
-            cells[f"{split} concepts"] = row[f"{split}_concepts"]
-            cells[f"trials of a {split} image"] = row[f"{split}_repetitions"].replace("-", " to ")
-        rows.append(cells)
+            cells: dict[str, Any] = {"subject": subject, "split": split, "images": row[f"{split}_images"]}
+            cells |= {"concepts": row[f"{split}_concepts"], "trials": int(splits.get(split, 0))}
+            cells["trials of an image"] = row[f"{split}_repetitions"].replace("-", " to ")
+            cells |= {"sessions": row["sessions"], "channels": row["channels"], "samples": row["times"]}
+            rows.append(cells)
     return wide(rows) + _sessions(study, table.index)
 
 
@@ -49,9 +49,7 @@ def _sessions(study: Study, subjects: Iterable[str]) -> str:
     for subject in subjects:
         counts = study.recording(subject).trials.groupby(["session", "split"]).size().unstack(fill_value=0)
         for session, row in counts.iterrows():
-            rows.append(
-                {"subject": subject, "session": session} | {f"{s} trials": int(row.get(s, 0)) for s in SPLITS}
-            )
+            rows.append({"subject": subject, "session": session} | {f"{s} trials": int(row.get(s, 0)) for s in SPLITS})
     if len(rows) <= MOST_SESSIONS:
         return wide(rows)
     return f"<details><summary>Trials of each session ({len(rows)})</summary>{wide(rows)}</details>"
@@ -62,7 +60,7 @@ def reliability(summaries: Sequence[Summary]) -> str:
     rows = []
     for s in summaries:
         cells: dict[str, Any] = {"subject": s.recording.subject}
-        if s.halves is None or s.reliability is None or not np.isfinite(s.halves).any():
+        if not np.isfinite(s.halves).any():
             rows.append(cells | {"images": s.n_halves, "halves, median": "none"})
             continue
         repeated = s.trials[s.trials > 1]
@@ -71,7 +69,9 @@ def reliability(summaries: Sequence[Summary]) -> str:
         cells |= {"images": s.n_halves, "trials of each": f"{low}" if low == high else f"{low} to {high}"}
         cells |= {"halves, median": two(middle(s.halves)), "halves, range": span(over_time(s.halves))}
         cells |= {"reliability, median": two(middle(s.reliability)), "best": two(float(s.reliability[best]))}
-        cells["best at"] = s.recording.channel_names[best[0]] + (f", {moment(s, int(best[1]))}" if s.n_times > 1 else "")
+        cells["best at"] = s.recording.channel_names[best[0]] + (
+            f", {moment(s, int(best[1]))}" if s.n_times > 1 else ""
+        )
         rows.append(cells)
     return wide(rows)
 

@@ -12,9 +12,7 @@ from ubp.plots.style import SPLIT_COLOURS, new_figure
 MOST_BARS = 30
 
 
-def counts_figure(
-    images_per_concept: Mapping[str, np.ndarray], trials_per_image: Mapping[str, np.ndarray]
-) -> Figure:
+def counts_figure(images_per_concept: Mapping[str, np.ndarray], trials_per_image: Mapping[str, np.ndarray]) -> Figure:
     """Plot how often each count occurs, both splits side by side.
 
     Parameters

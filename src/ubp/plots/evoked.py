@@ -115,6 +115,7 @@ def _butterfly(axes: Axes, response: np.ndarray, times: np.ndarray, kind: str, s
         verbose="error",
     )
     axes.set_ylabel("signal")
+    axes.set_title("", loc="right")  # the number of averages, in mathematical type
 
 
 def responses_figure(mean: np.ndarray, spread: np.ndarray, names: list[str]) -> Figure:
@@ -131,6 +132,6 @@ def responses_figure(mean: np.ndarray, spread: np.ndarray, names: list[str]) -> 
         axes.bar(place, mean, color="#BFBFBF", width=0.8)
         axes.errorbar(place, mean, np.nan_to_num(spread), fmt="none", ecolor=INK, elinewidth=1)
         axes.set(ylabel="signal", xlim=(-0.7, len(mean) - 0.3))
-        channel_ticks(axes.xaxis, names)
+        channel_ticks(axes.xaxis, names, 90)
         axes.axhline(0, color=GREY, linewidth=0.8)
     return figure

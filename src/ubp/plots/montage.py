@@ -83,7 +83,9 @@ def montage_figure(
             write(axes, START - 0.12, top + 0.5, f"rank {row['rank']:g}", ha="right", va="center", fontsize=10)
             draw_tile(axes, image_folder, row["image"], START, top, names)
             for place, column in enumerate(places):
-                draw_tile(axes, image_folder, row[column], _column(place), top, names, right=row[column] == row["image"])
+                draw_tile(
+                    axes, image_folder, row[column], _column(place), top, names, right=row[column] == row["image"]
+                )
     return figure
 
 

@@ -16,6 +16,7 @@ from ubp.plots.style import (
     channel_ticks,
     height_in_points,
     new_figure,
+    shorten,
     spread,
     subject_styles,
     write,
@@ -75,9 +76,7 @@ def _mean_over_time(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values).all(axis=1), values.mean(axis=1), np.nan)
 
 
-def _heat(
-    figure: Figure, axes: Axes, values: np.ndarray, times: np.ndarray, names: Sequence[str], xlabel: str
-) -> None:
+def _heat(figure: Figure, axes: Axes, values: np.ndarray, times: np.ndarray, names: Sequence[str], xlabel: str) -> None:
     colours = matplotlib.colormaps[COLOURS].with_extremes(bad=LIGHT)
     half = (times[1] - times[0]) / 2
     extent = (times[0] - half, times[-1] + half, len(names) - 0.5, -0.5)
@@ -89,7 +88,7 @@ def _heat(
     axes.set(xlabel=xlabel, title="Every channel")
     for side in axes.spines.values():
         side.set_visible(False)
-    colour_bar(figure, shown, axes, "reliability")
+    colour_bar(figure, shown, axes, "reliability", aspect=40)
 
 
 def channel_bars_figure(values: np.ndarray, names: Sequence[str], label: str) -> Figure:
@@ -113,7 +112,7 @@ def channel_bars_figure(values: np.ndarray, names: Sequence[str], label: str) ->
             middle = float(np.nanmedian(values))
             axes.axhline(middle, color=INK, linewidth=1, linestyle="--")
             write(axes, len(order) - 0.3, middle, f"median {middle:.2f}", ha="right", va="bottom")
-        channel_ticks(axes.xaxis, [names[i] for i in order])
+        channel_ticks(axes.xaxis, [names[i] for i in order], 90)
     return figure
 
 
@@ -148,7 +147,7 @@ def curves_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: st
                     axes,
                     1.01,
                     place,
-                    subject,
+                    shorten(subject, 20),
                     transform=axes.get_yaxis_transform(),
                     va="center",
                     color=styles[subject]["color"],
@@ -179,7 +178,7 @@ def subjects_figure(values: Mapping[str, np.ndarray], label: str, limits: tuple[
             low, high = np.percentile(good, (10, 90))
             axes.plot([low, high], [row, row], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt", gid="range")
             axes.plot(good.mean(), row, "o", color=BLUE, markersize=8, gid="mean")
-        axes.set_yticks(range(len(values)), list(values), color=INK)
+        axes.set_yticks(range(len(values)), [shorten(name, 20) for name in values], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)

@@ -78,12 +78,17 @@ def subject_styles(subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def channel_ticks(axis: Axis, names: Sequence[str]) -> None:
-    """Name every channel where the names fit, else some at equal steps; upright on a horizontal axis."""
+def channel_ticks(axis: Axis, names: Sequence[str], rotation: float = 0) -> None:
+    """Name every channel where the names fit, else some at equal steps."""
     step = -(-len(names) // MOST_NAMES)
     shown = range(0, len(names), step)
-    axis.set_ticks(list(shown), [names[i] for i in shown])
-    axis.set_tick_params(labelsize=7, length=0, rotation=90 if axis.axis_name == "x" else 0)
+    axis.set_ticks(list(shown), [shorten(names[i], 12) for i in shown])
+    axis.set_tick_params(labelsize=7, length=0, rotation=rotation)
+
+
+def shorten(name: str, length: int) -> str:
+    """A name of at most so many characters, with a mark where its end is left out."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from ubp.files import inside
 from ubp.images.load import load_image
-from ubp.plots.style import GREY, RIGHT_COLOUR, WIDTH, new_figure, write
+from ubp.plots.style import GREY, RIGHT_COLOUR, WIDTH, new_figure, shorten, write
 
 TILE = 160  # pixels of a tile's side
 TALL = 1.3  # tiles from one row to the next, with room for a name
@@ -66,6 +66,6 @@ def draw_tile(
         )
         axes.add_patch(frame)
     name = (names or {}).get(image, Path(image).stem)
-    name = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    name = shorten(name, NAME_LENGTH)
     colour, weight = (RIGHT_COLOUR, "bold") if right else (GREY, "normal")
     write(axes, left + 0.5, top + 1.06, name, ha="center", va="top", fontsize=7, color=colour, weight=weight)

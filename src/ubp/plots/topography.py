@@ -85,6 +85,6 @@ def colour_bar(figure: Figure, shown: Any, axes: Axes | list[Axes], label: str =
     bar = figure.colorbar(shown, ax=axes, **{"fraction": 0.03, "pad": 0.01, "aspect": 18, **options})
     bar.ax.tick_params(labelsize=8)
     bar.ax.locator_params(nbins=4)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if label:
         bar.set_label(label, fontsize=9)

@@ -31,7 +31,11 @@ CSS = """
 .ubp .wide { overflow-x: auto; }
 .ubp .wide td { white-space: nowrap; }
 .ubp .note { border-left: 4px solid #D55E00; padding: 0.3rem 0 0.3rem 0.8rem; }
+.ubp .wide th { white-space: nowrap; }
+#toc .active { color: #fff !important; background-color: #0a58ca !important; }
 @media (max-width: 42rem) {
+  #toc { display: none; }
+  #content { width: 100% !important; margin-left: 0 !important; }
   .ubp .picture { overflow-x: auto; }
   .ubp .picture img { width: 42rem; max-width: none; }
 }
