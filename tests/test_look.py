@@ -91,7 +91,7 @@ def placed(tmp_path_factory, tiny_folder):
 
 
 def test_page_of_a_study_with_times_and_places(placed, tmp_path, capsys):
-    page = look(placed, tmp_path / "look.html")
+    page = look(placed, tmp_path / "look.html", "--subject", "sub-02")
     assert str(tmp_path / "look.html") in capsys.readouterr().out.replace("\n", "")
     summary = summarise(Study.open(placed).recording("sub-02"))
     assert f"{np.median(summary.reliability.mean(axis=1)):.2f}" in page.text
@@ -100,8 +100,8 @@ def test_page_of_a_study_with_times_and_places(placed, tmp_path, capsys):
         assert words in page.text
     assert "Positions: channels.csv." in page.text
     assert "No topographies" not in page.text
-    # counts, images, two responses, maps, two reliabilities, ceiling, variability
-    assert len(pictures(tmp_path / "look.html")) == 9
+    # counts, images, responses, maps, reliability, ceiling, variability
+    assert len(pictures(tmp_path / "look.html")) == 7
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base")
         assert attributes.get("src", "data:").startswith("data:")
@@ -145,8 +145,8 @@ def test_page_without_repetitions_says_why_and_where_there_are_some(tmp_path):
     assert len(pictures(tmp_path / "once.html")) == 3
 
 
-def test_page_of_test_trials_warns(placed, tmp_path):
-    page = look(placed, tmp_path / "look.html", "--split", "test", "--subject", "sub-01")
+def test_page_of_test_trials_warns(tiny_folder, tmp_path):
+    page = look(tiny_folder, tmp_path / "look.html", "--split", "test", "--subject", "sub-01")
     assert "those of TEST trials. Nothing seen here may be used to choose channels" in page.text
     assert "a look at the test data" in page.text
     assert f"mean over {N_TEST * REPETITIONS} test trials" in page.text
@@ -330,7 +330,7 @@ def test_figures_show_the_numbers_they_were_given():
 
 @pytest.mark.skipif(not V4.is_dir(), reason="the recordings of macaque V4 are not beside the project")
 def test_macaque_v4_is_as_its_own_notes_say(tmp_path):
-    """Split-half correlation .60 (.34 to .86), variance over mean .91, of all 640 images; here of the 533 for training."""
+    """Split-half correlation .60 (.34 to .86), variance over mean .91, of all 640 images; here also of 533."""
     study = Study.open(V4)
     summary = summarise(study.recording("sub-210325"))
     assert (summary.found.n_images, summary.n_halves) == (533, 533)

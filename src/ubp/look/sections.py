@@ -117,8 +117,8 @@ def reliability(summaries: Sequence[Summary]) -> str:
         f"For each channel and time, the trials of an image are divided at random into two halves, and r is the "
         f"correlation over images of the means of the halves, averaged over {N_SPLITS} seeded divisions. Reliability, "
         "that of the mean of all trials, is 2r / (1 + |r|) (Spearman and Brown). For n trials an image, r is expected "
-        "to be a / (a + 2e/n) and reliability a / (a + e/n), where a is the variance over images and e that over trials "
-        "of one image. The median is over channels, of the mean over time."
+        "to be a / (a + 2e/n) and reliability a / (a + e/n), where a is the variance over images and e that over "
+        "trials of one image. Median and range are over channels, of the mean over time."
     )
     good = [s for s in summaries if not s.missing]
     parts = [tables.paragraphs(definition, *(s.missing for s in summaries)), tables.reliability(good) if good else ""]
@@ -146,8 +146,8 @@ def ceiling(summaries: Sequence[Summary]) -> str:
     definition = (
         "A model that predicts an image's mean response from the image alone can correlate with it, over images, at "
         "most √(a / V), where V is the variance over images of their means and a = V − e · mean(1/nᵢ) the part that is "
-        "not left-over noise; e is the pooled variance over trials of one image, nᵢ the trials of image i. It is 0 where "
-        "a is not above 0. It speaks of the mean of all trials of this split, not of single trials."
+        "not left-over noise; e is the pooled variance over trials of one image, nᵢ the trials of image i. It is 0 "
+        "where a is not above 0. It speaks of the mean of all trials of this split, not of single trials."
     )
     good = [s for s in summaries if np.isfinite(s.ceiling).any()]
     parts = [tables.paragraphs(definition, *(s.missing for s in summaries if s not in good))]
@@ -173,8 +173,8 @@ def variability(summaries: Sequence[Summary], modality: str) -> str:
     """Trial-to-trial variability: definition, table and figure."""
     definition = (
         "How far trials of one image differ, against how far all trials differ: the mean over channels and times of "
-        "√(e / (e + a)), with e = Σᵢᵣ (xᵢᵣ − x̄ᵢ)² / Σᵢ (nᵢ − 1) the pooled variance over trials r of one image i and a the "
-        "variance over images (not below 0). 0: trials of an image are alike; 1: they differ as much as trials of "
+        "√(e / (e + a)), with e = Σᵢᵣ (xᵢᵣ − x̄ᵢ)² / Σᵢ (nᵢ − 1) the pooled variance over trials r of one image i and a "
+        "the variance over images (not below 0). 0: trials of an image are alike; 1: they differ as much as trials of "
         "different images. It has no unit and does not depend on the number of trials. √e itself is beside it, in the "
         "study's unit: it compares subjects only where all were scaled alike, and whitening fixes it near 1."
     )

@@ -69,9 +69,7 @@ def reliability(summaries: Sequence[Summary]) -> str:
         cells |= {"images": s.n_halves, "trials of each": f"{low}" if low == high else f"{low} to {high}"}
         cells |= {"halves, median": two(middle(s.halves)), "halves, range": span(over_time(s.halves))}
         cells |= {"reliability, median": two(middle(s.reliability)), "best": two(float(s.reliability[best]))}
-        cells["best at"] = s.recording.channel_names[best[0]] + (
-            f", {moment(s, int(best[1]))}" if s.n_times > 1 else ""
-        )
+        cells["best at"] = place(s, best)
         rows.append(cells)
     return wide(rows)
 
@@ -85,8 +83,7 @@ def ceiling(summaries: Sequence[Summary]) -> str:
         if np.isfinite(values).any():
             best = np.unravel_index(int(np.nanargmax(values)), values.shape)
             cells |= {"best": two(float(values[best]))}
-            where = f", {moment(s, int(best[1]))}" if s.n_times > 1 else ""
-            cells |= {"best at": s.recording.channel_names[best[0]] + where}
+            cells["best at"] = place(s, best)
         rows.append(cells)
     return wide(rows)
 
@@ -130,10 +127,12 @@ def span(channels: np.ndarray, percentiles: tuple[float, float] = (0, 100), text
     return " to ".join(map(text or two, np.nanpercentile(channels, percentiles)))
 
 
-def moment(summary: Summary, sample: int) -> str:
-    """A time in words."""
-    time = summary.times[sample]
-    return f"{1000 * time:.0f} ms" if summary.in_seconds else f"sample {time:g}"
+def place(summary: Summary, index: Sequence[Any]) -> str:
+    """Channel and time at an index, in words."""
+    channel, time = summary.recording.channel_names[index[0]], summary.times[index[1]]
+    if summary.n_times == 1:
+        return channel
+    return f"{channel}, {1000 * time:.0f} ms" if summary.in_seconds else f"{channel}, sample {time:g}"
 
 
 def two(value: float) -> str:
