@@ -21,8 +21,8 @@ from ubp.plots import (
     similarity_figure,
     training_figure,
 )
-from ubp.plots.montage import TILE
 from ubp.plots.style import spread
+from ubp.plots.thumbnails import TILE
 from ubp.prior import BlurPrior, Level
 
 LADDER = (Blur(7), Blur(13, curve="linear"), Blur(19))

@@ -51,6 +51,42 @@ def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch
     command(study, check, allow_shared_concepts)
 
 
+@app.command(sort_key=3)
+def look(
+    study: Path,
+    /,
+    *,
+    out: Path = Path("look.html"),
+    subject: OptionalNames = None,
+    split: str = "train",
+    seed: int = 0,
+    allow_shared_concepts: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Write a page about the data: trials, images, evoked responses, reliability, noise ceiling, variability.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    out : Path
+        The page; an older one is replaced.
+    subject : tuple of str
+        By default all.
+    split : str
+        Whose signals to show: train, or test, whose page must not be used to choose channels, windows or models.
+    seed : int
+        Of the halves of trials and of the images shown.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands.data import look as command
+
+    command(study, out, subject, split, seed, allow_shared_concepts, quiet)
+
+
 @app.command(sort_key=7)
 def fetch(
     dataset: str,

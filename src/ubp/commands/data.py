@@ -14,7 +14,8 @@ from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_meg import prepare_things_meg as prepare_meg
 from ubp.data.things_meg_options import ThingsMEGOptions
 from ubp.errors import InputError
-from ubp.progress import console, say
+from ubp.look import write_look
+from ubp.progress import console, progress, say
 from ubp.tables import study_table
 
 
@@ -47,6 +48,27 @@ def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -
         study.validate()
         console.print("Every signal is finite and every image decodes.")
     return study
+
+
+def look(
+    path: Path,
+    out: Path = Path("look.html"),
+    subjects: Sequence[str] | None = None,
+    split: str = "train",
+    seed: int = 0,
+    allow_shared_concepts: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Write a page about a study's data; see :func:`ubp.look.write_look`."""
+    study = Study.open(path, allow_shared_concepts)
+    with progress(quiet) as bar:
+        task = bar.add_task("looking", total=len(subjects or study.subjects) + 1)
+        bar.advance(task, 0)
+        written = write_look(
+            out, study, subjects, split, seed, lambda name: bar.update(task, description=name, advance=1)
+        )
+    say(f"The page about {study.info.name}: {written}")
+    return written
 
 
 def prepare_things_eeg2(

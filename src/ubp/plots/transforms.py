@@ -50,7 +50,7 @@ def transforms_figure(
                 if names is not None and place == 0:
                     caption = f"{names[i]}\n{caption}"
                 if level.name != levels[0][1].name and torch.equal(shown[place, i], shown[0, i]):
-                    caption += "\n(leaves this image)"
+                    caption += "\n(unchanged here)"
                 show(grid.axes(figure, i * n_rows + row, column), shown[place, i], caption)
     return figure
 
