@@ -19,7 +19,7 @@ from ubp.images.levels import Level, apply_levels
 from ubp.images.load import decode_image, read_image_bytes
 from ubp.images.transforms import TRANSFORMATIONS
 from ubp.plots import ladder_figure, transforms_figure
-from ubp.plots.montage import NAME_LENGTH
+from ubp.plots.thumbnails import NAME_LENGTH
 from ubp.progress import say
 
 SIZES = (16, 1024)
