@@ -63,7 +63,7 @@ def test_transforms_says_where_chance_left_an_image():
     keys = [next(str(i) for i in range(50) if flips(str(i)) is wanted) for wanted in (True, False)]
     figure = transforms_figure(pixels, [("vanilla", Blur(1)), ("flip", Flip())], keys)
     captions = [caption for caption, _ in tiles(figure) if caption.startswith("flip")]
-    assert captions == ["flip\nprobability 0.5", "flip\nprobability 0.5\n(leaves this image)"]
+    assert captions == ["flip\nprobability 0.5", "flip\nprobability 0.5\n(unchanged here)"]
 
 
 def flips(key):
