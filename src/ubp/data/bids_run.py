@@ -142,7 +142,7 @@ def read_events(path: Path) -> pd.DataFrame:
     InputError
         When it is not a table, has no onset, or one that is not a number.
     """
-    names = list(read_table(path, ("onset",), (), "\t"))
+    names = list(map(str, read_table(path, ("onset",), (), "\t")))
     table = read_table(path, ("onset",), names, "\t")
     onsets = pd.to_numeric(table["onset"], errors="coerce")
     if onsets.isna().any():
@@ -170,7 +170,7 @@ def _check_apart(onsets: np.ndarray, rows: np.ndarray, rate: float, where: str) 
 
 
 def _incomplete(raw: "mne.io.BaseRaw", onsets: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Trials that reach outside the recording or overlap an annotation that begins with "bad", as `mne.Epochs` drops."""
+    """Trials that reach outside the recording or overlap an annotation that begins with "bad"."""
     rate = float(raw.info["sfreq"])
     samples = np.round(onsets * rate)
     start, stop = samples + round(window[0] * rate), samples + round(window[1] * rate)

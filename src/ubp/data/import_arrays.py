@@ -12,7 +12,7 @@ from ubp.data.import_study import BLOCK_BYTES, Part, import_study
 from ubp.data.info import MODALITIES
 from ubp.data.mne_signals import modality_of
 from ubp.data.study import Study
-from ubp.data.tables import CHANNEL_COLUMNS, TRIAL_COLUMNS, read_channels, read_table
+from ubp.data.tables import TRIAL_COLUMNS, read_channels, read_table
 from ubp.errors import InputError
 
 
@@ -30,7 +30,9 @@ def import_arrays(
     tmin: float | None = None,
     quiet: bool = False,
 ) -> Study:
-    """Write a study from arrays and tables. Signals are read in blocks; float16 stays, all other numbers become float32.
+    """Write a study from arrays and tables.
+
+    Signals are read in blocks; float16 stays, all other numbers become float32.
 
     Parameters
     ----------

@@ -67,10 +67,10 @@ def _image_column(table: pd.DataFrame, where: str, asked: str | None) -> str:
         if name in table:
             return name
     if asked:
-        raise unknown(f"column of {where}", asked, table)
+        raise unknown(f"column of {where}", asked, map(str, table))
     raise InputError(
         f"{where} has neither a column {' nor '.join(IMAGE_COLUMNS)} with the image of every trial; "
-        f"name one of its columns ({', '.join(table) or 'it has none'}) as image_column."
+        f"name one of its columns ({', '.join(map(str, table)) or 'it has none'}) as image_column."
     )
 
 
@@ -86,7 +86,7 @@ def _optional(table: pd.DataFrame, where: str, asked: str | None, usual: str) ->
     if asked is None:
         return usual if usual in table else None
     if asked not in table:
-        raise unknown(f"column of {where}", asked, table)
+        raise unknown(f"column of {where}", asked, map(str, table))
     return asked
 
 
@@ -99,7 +99,7 @@ def _split(table: pd.DataFrame, where: str, column: str) -> pd.Series:
     split = _text(table[column], where)
     wrong = (~split.isin(SPLITS)).to_numpy()
     if wrong.any():
-        row = wrong.argmax()
+        row = int(wrong.argmax())
         raise InputError(
             f"{where}, row {split.index[row]}: the {column} is {split.iloc[row]!r}; "
             f"expected {SPLITS[0]} or {SPLITS[1]}."
@@ -114,7 +114,7 @@ def _missing(cells: pd.Series) -> pd.Series:
 def _text(cells: pd.Series, where: str) -> pd.Series:
     missing = _missing(cells).to_numpy()
     if missing.any():
-        raise InputError(f"{where}, row {cells.index[missing.argmax()]}: the {cells.name} is empty; expected a name.")
+        raise InputError(f"{where}, row {cells.index[int(missing.argmax())]}: the {cells.name} is empty; expected a name.")
     return cells.astype(str)
 
 

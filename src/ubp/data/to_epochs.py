@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SPLIT_SIZE = "500MB"  # of a file of epochs; memory holds a few times that
-NAMED_PLACES = "standard_1005"
+NAMED_PLACES = ("colin27_1005", "standard_1005")  # one montage, by its newer and its older name
 
 
 class StudyEpochs(mne.BaseEpochs):
@@ -51,7 +51,7 @@ def to_epochs(recording: Recording, split: str | None = None, preload: bool = Tr
     """A recording as mne epochs: metadata is trials.csv, names, types and positions are those of channels.csv.
 
     Where channels.csv has no position at all, EEG channels with names of the 10-05 system (Oz, PO7, ...) get those of
-    mne's standard_1005 montage, so that topographies work; other names have none. Values are those of the study: volts
+    mne's standard 10-05 montage, so that topographies work; other names have none. Values are those of the study: volts
     and tesla, as mne expects, if it was imported from mne or BIDS; otherwise scale them before you read amplitudes off
     mne's plots. Channel types that mne does not know become `misc`, which `average(picks="all")` and the like include.
     mne puts times on whole samples, so the first is at `round(tmin * sfreq) / sfreq`.
@@ -103,8 +103,9 @@ def epochs_info(recording: Recording) -> mne.Info:
             if np.isfinite(place).all():
                 channel["loc"][:3] = place
     elif "eeg" in kinds:
-        montage = mne.channels.make_standard_montage(NAMED_PLACES)
-        info.set_montage(montage, match_case=False, on_missing="ignore", verbose="error")
+        montages = mne.channels.get_builtin_montages()
+        name = next(name for name in NAMED_PLACES if name in montages)
+        info.set_montage(name, match_case=False, on_missing="ignore", verbose="error")
     return info
 
 
