@@ -148,7 +148,7 @@ def test_topographies_of_meg_can_be_drawn(kind, tiny, tmp_path):
     if kind == "mag":
         names, places = [f"MEG {place:02d}11" for place in range(6)], channel_positions(POSTERIOR[:6])
     else:  # in pairs at one place
-        names = [f"MEG {place:02d}1{number}" for place in range(3) for number in (2, 3)]
+        names = [f"MEG 01{place}{number}" for place in (1, 2, 3) for number in (2, 3)]
         places = np.repeat(channel_positions(POSTERIOR[:3]), 2, axis=0)
     table = pd.DataFrame({"name": names, "type": kind}).assign(**dict(zip("xyz", places.T, strict=True)))
     epochs = to_epochs(renamed(tiny, tmp_path / "meg", table, modality="meg").recording("sub-01"))
