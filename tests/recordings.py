@@ -81,9 +81,7 @@ def write_bids(study, root, subjects=None, runs=("01", "02"), sessions=(None,), 
             path = mne_bids.BIDSPath(
                 subject=subject[4:], session=session, task="look", run=run, datatype="meg", root=root
             )
-            mne_bids.write_raw_bids(
-                raw, path, format="FIF", allow_preload=True, overwrite=True, verbose="error"
-            )
+            mne_bids.write_raw_bids(raw, path, format="FIF", allow_preload=True, overwrite=True, verbose="error")
             events = path.copy().update(suffix="events", extension=".tsv").fpath
             write_events(events, edit(events_table(study, subject, rows, onsets)))
     mne_bids.make_dataset_description(

@@ -48,9 +48,7 @@ def test_epochs_files_become_a_study_that_finds_images(tiny, tmp_path, monkeypat
         files.append(tmp_path / f"{subject}-epo.fif")
         sample_epochs(tiny, subject).save(files[-1], fmt="double", verbose="error")
     about = ("--name", "mine", "--licence", "CC0", "--quiet")
-    assert (
-        run("import", "epochs", *files, "--images", tiny.image_folder, "--out", tmp_path / "study", *about) == 0
-    )
+    assert run("import", "epochs", *files, "--images", tiny.image_folder, "--out", tmp_path / "study", *about) == 0
     study = Study.open(tmp_path / "study")
     assert (study.info.modality, study.info.sfreq, study.info.tmin) == ("meg", 100.0, -0.02)
     assert (study.info.name, study.info.licence) == ("mine", "CC0")
@@ -265,7 +263,9 @@ def test_bad_files_are_refused_by_the_command(tiny, tmp_path, capsys):
     message = refused(capsys, "import", "epochs", holed, *arguments)
     assert "holed-epo.fif: trial 17" in message
     assert POSTERIOR[2] in message
-    assert "2 files and 1 subjects" in refused(capsys, "import", "epochs", whole, cut, *arguments, "--subject", "sub-01")
+    assert "2 files and 1 subjects" in refused(
+        capsys, "import", "epochs", whole, cut, *arguments, "--subject", "sub-01"
+    )
     (tmp_path / "out").mkdir()
     (tmp_path / "out/file").write_text("x")
     assert "exists already" in refused(capsys, "import", "epochs", whole, *arguments)

@@ -11,6 +11,7 @@ import pandas as pd
 from ubp.data.bids_files import BidsFile, events_of, mne_bids
 from ubp.data.import_options import SignalOptions
 from ubp.data.import_study import Part
+from ubp.data.import_table import has_image
 from ubp.data.mne_signals import Times, channel_table, choose_channels, data_channels, read_blocks, reading
 from ubp.data.tables import read_table
 from ubp.errors import InputError
@@ -71,7 +72,9 @@ class CutOptions:
         return low, high
 
 
-def run_part(file: BidsFile, root: Path, signals: SignalOptions, cut: CutOptions) -> Part:
+def run_part(
+    file: BidsFile, root: Path, signals: SignalOptions, cut: CutOptions, image_column: str | None = None
+) -> Part:
     """Trials around the onsets of a run's events.tsv; the run is opened again when its signals are read.
 
     Order: filter (which takes the run into memory), cut and subtract the baseline (`mne.Epochs`), resample.
@@ -79,8 +82,8 @@ def run_part(file: BidsFile, root: Path, signals: SignalOptions, cut: CutOptions
     Raises
     ------
     InputError
-        When there is no events.tsv, an onset is not a number, two trials begin at the same sample, or the run cannot be
-        read.
+        When there is no events.tsv, an onset is not a number, an image comes after the end, two at the same sample, or
+        the run cannot be read.
     """
     window = signals.window or WINDOW
     baseline = cut.baseline_of(window)
@@ -97,6 +100,13 @@ def run_part(file: BidsFile, root: Path, signals: SignalOptions, cut: CutOptions
     samples = np.arange(round(window[0] * rate), round(window[1] * rate) + 1)
     times = Times(samples / rate, rate, SignalOptions(resample=signals.resample), where)
     onsets = events["onset"].to_numpy(float)
+
+    late = np.flatnonzero(has_image(events, image_column) & (np.round(onsets * rate) >= raw.n_times))
+    if len(late):
+        raise InputError(
+            f"{where} ends after {raw.n_times / rate:g} s and {events_file}, row {late[0]}, shows an image at "
+            f"{onsets[late[0]]:g} s; expected a whole recording and its own events."
+        )
 
     def epochs_of(raw: "mne.io.BaseRaw", rows: np.ndarray) -> "mne.BaseEpochs":
         import mne

@@ -80,7 +80,11 @@ def import_bids(
         task = bar.add_task("files, opened", total=sum(map(len, found.values())))
         for subject, files in found.items():
             for file in files:
-                part = _epochs(file, root, signals, trials) if file.epochs else run_part(file, root, signals, cut)
+                part = (
+                    _epochs(file, root, signals, trials.image_column)
+                    if file.epochs
+                    else run_part(file, root, signals, cut, trials.image_column)
+                )
                 parts.setdefault(subject, []).append(part)
                 bar.advance(task)
     kinds = next(iter(parts.values()))[0].channels["type"].tolist()
@@ -88,14 +92,14 @@ def import_bids(
     return import_study(out, folder, parts, facts, trials, signals.common_channels, quiet)
 
 
-def _epochs(file: BidsFile, root: Path, signals: SignalOptions, trials: TrialOptions) -> Part:
+def _epochs(file: BidsFile, root: Path, signals: SignalOptions, image_column: str | None) -> Part:
     epochs = open_epochs(file.path)
     if epochs.metadata is not None:
         return epochs_part(file.path, signals, file.subject, file.session)
     path = events_of(file, root)
     events = read_events(path)
     table = match_events(
-        events, has_image(events, trials.image_column), epochs.events[:, 0], epochs.selection, len(epochs.drop_log)
+        events, has_image(events, image_column), epochs.events[:, 0], epochs.selection, len(epochs.drop_log)
     )
     if table is None:
         raise InputError(

@@ -114,7 +114,9 @@ def _missing(cells: pd.Series) -> pd.Series:
 def _text(cells: pd.Series, where: str) -> pd.Series:
     missing = _missing(cells).to_numpy()
     if missing.any():
-        raise InputError(f"{where}, row {cells.index[int(missing.argmax())]}: the {cells.name} is empty; expected a name.")
+        raise InputError(
+            f"{where}, row {cells.index[int(missing.argmax())]}: the {cells.name} is empty; expected a name."
+        )
     return cells.astype(str)
 
 
