@@ -85,7 +85,7 @@ def write_bids(study, root, subjects=None, runs=("01", "02"), sessions=(None,), 
             events = path.copy().update(suffix="events", extension=".tsv").fpath
             write_events(events, edit(events_table(study, subject, rows, onsets)))
     mne_bids.make_dataset_description(
-        path=root, name="Tiny sights", authors=["A. Nobody", "B. Noone"], data_license="CC0",
+        path=root, name="Tiny sights", authors=["A. Nobody", "B. Someone"], data_license="CC0",
         doi="doi:10.18112/openneuro.ds000000", overwrite=True, verbose="error",
     )  # fmt: skip
     stimuli(study, root)

@@ -8,7 +8,7 @@ import pytest
 
 from test_cli import refused, run
 from ubp.data.import_arrays import import_arrays
-from ubp.data.import_options import TrialOptions
+from ubp.data.import_options import About, TrialOptions
 from ubp.data.study import Study
 from ubp.errors import InputError
 
@@ -52,7 +52,7 @@ def test_numbers_of_any_type_and_order_are_read(dtype, plain, tiny, tmp_path):
     np.save(plain / "signals.npy", signals)
     study = import_arrays(
         {"sub-01": plain / "signals.npy"}, {"sub-01": plain / "sub-01_trials.tsv"}, tmp_path / "s", tiny.image_folder,
-        modality="eeg",
+        about=About(modality="eeg"),
     )  # fmt: skip
     mine = study.recording("sub-01").signals
     assert mine.dtype == ("float16" if dtype == "float16" else "float32")
@@ -98,7 +98,7 @@ def test_names_that_look_like_numbers_or_nothing_stay_names(plain, tiny, tmp_pat
     table.assign(session="01").to_csv(plain / "trials.csv", index=False)
     study = import_arrays(
         {"sub-01": plain / "sub-01_signals.npy"}, {"sub-01": plain / "trials.csv"}, tmp_path / "s", tiny.image_folder,
-        modality="eeg",
+        about=About(modality="eeg"),
     )  # fmt: skip
     trials = study.recording("sub-01").trials
     assert list(trials["concept"].iloc[:6]) == ["000", "000", "NA", "NA", "null", "null"]
@@ -203,6 +203,8 @@ def test_what_is_wrong_is_said_in_one_sentence(name, plain, tiny, tmp_path, caps
 
 def test_a_table_for_every_array_is_needed(plain, tiny, tmp_path):
     with pytest.raises(InputError, match="no table of trials for sub-01"):
-        import_arrays({"sub-01": plain / "sub-01_signals.npy"}, {}, tmp_path / "s", tiny.image_folder, modality="eeg")
+        import_arrays(
+            {"sub-01": plain / "sub-01_signals.npy"}, {}, tmp_path / "s", tiny.image_folder, about=About(modality="eeg")
+        )
     with pytest.raises(InputError, match="no signals"):
         import_arrays({}, {}, tmp_path / "s", tiny.image_folder, options=TrialOptions())

@@ -10,7 +10,7 @@ from recordings import VOLT, epochs_of, sample_info
 from test_cli import refused, run
 from ubp.data.forward import POSTERIOR, channel_positions
 from ubp.data.import_epochs import import_epochs
-from ubp.data.import_options import SignalOptions, TrialOptions
+from ubp.data.import_options import About, SignalOptions, TrialOptions
 from ubp.data.study import Study
 from ubp.errors import InputError
 
@@ -100,6 +100,7 @@ def test_rate_and_window_are_those_of_mne(tiny, tmp_path):
     expected = epochs.copy().resample(50.0, verbose="error").crop(0.0, None)
     assert study.recording("sub-01").signals == pytest.approx(expected.get_data(copy=False), rel=1e-5, abs=1e-12)
     assert (study.info.sfreq, study.info.tmin) == (50.0, pytest.approx(0.0))
+    assert study.info.description == "Imported with image_column picture; resample 50.0; window (0.0, 0.04)."
     assert len(epochs.times) == 8  # the caller's epochs are as they were
 
 
@@ -115,10 +116,25 @@ def test_rate_and_window_are_those_of_mne(tiny, tmp_path):
 )
 def test_channels_are_chosen_by_name_and_type(options, expected, tiny, tmp_path):
     epochs = sample_epochs(tiny)
-    study = import_epochs({"sub-01": epochs}, tmp_path / "study", tiny.image_folder, signals=options)
+    about = About(modality="meg")
+    study = import_epochs({"sub-01": epochs}, tmp_path / "study", tiny.image_folder, None, options, about)
     recording = study.recording("sub-01")
     assert list(recording.channel_names) == expected
     assert np.array_equal(recording.signals, epochs.get_data(picks=expected).astype(np.float32))
+
+
+def test_misc_channels_are_taken_where_there_are_no_others_and_the_modality_is_asked_for(tiny, tmp_path):
+    names = dict(zip(POSTERIOR[4:6], ["misc", "misc"], strict=True))
+    some = epochs_of(tiny).set_channel_types(names, verbose="error")
+    study = import_epochs({"sub-01": some}, tmp_path / "some", tiny.image_folder, PICTURE)
+    assert study.recording("sub-01").channel_names == POSTERIOR[:4]
+    every = some.copy().set_channel_types(dict.fromkeys(some.ch_names, "misc"), verbose="error")
+    with pytest.raises(InputError, match=r"channel types of The epochs of sub-01 \(misc\) do not tell the modality"):
+        import_epochs({"sub-01": every}, tmp_path / "all", tiny.image_folder, PICTURE)
+    about = About(modality="spikes")
+    study = import_epochs({"sub-01": every}, tmp_path / "all", tiny.image_folder, PICTURE, about=about)
+    assert study.recording("sub-01").channel_names == POSTERIOR[:6]
+    assert study.info.modality == "spikes"
 
 
 def test_subjects_keep_their_own_channels_or_the_common_ones(tiny, tmp_path, capsys):

@@ -55,9 +55,9 @@ def test_there_and_back_again_is_the_same(placed, tmp_path):
     )
 
 
-@pytest.mark.parametrize("split_size", ["500MB", SPLIT])
+@pytest.mark.parametrize("split_size", [500_000_000, SPLIT])
 def test_export_and_import_give_the_same_study(split_size, placed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ubp.data.to_epochs.SPLIT_SIZE", split_size)
+    monkeypatch.setattr("ubp.data.to_epochs.SPLIT_BYTES", split_size)
     assert run("export", placed.root, "--out", tmp_path / "mne", "--quiet") == 0
     assert "2 files of epochs" in capsys.readouterr().out
     files = sorted((tmp_path / "mne").glob("*-epo.fif"))
@@ -104,7 +104,7 @@ def test_mean_and_covariance_are_those_of_the_study(placed):
     signals = recording.load("test", average=False).signals.astype(float)
     assert epochs.average().data == pytest.approx(signals.mean(axis=0), rel=1e-6)
     noise = signals - signals.mean(axis=0)
-    expected = np.einsum("ect,edt->cd", noise, noise) / ((len(noise) - 1) * noise.shape[2])
+    expected = np.einsum("nct,ndt->cd", noise, noise) / ((len(noise) - 1) * noise.shape[2])
     covariance = mne.compute_covariance(epochs, keep_sample_mean=False, verbose="error").data
     assert covariance == pytest.approx(expected, rel=1e-6)
 

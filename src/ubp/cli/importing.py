@@ -100,7 +100,6 @@ def import_arrays(
     images: Path,
     channels: Files = (),
     subject: OptionalNames = None,
-    modality: str | None = None,
     sfreq: float | None = None,
     tmin: float | None = None,
     options: Columns = TrialOptions(),
@@ -124,8 +123,6 @@ def import_arrays(
         channels are called c001 and so on.
     subject : tuple of str
         Name of each array's subject; by default that at the start of the file's name, else sub-01, sub-02 and so on.
-    modality : str
-        eeg, meg, spikes, fmri or simulated; by default that of the channel types.
     sfreq : float
         Samples per second, Hz.
     tmin : float
@@ -135,7 +132,7 @@ def import_arrays(
     """
     from ubp.commands.importing import import_arrays as command
 
-    command(signals, trials, out, images, channels, subject, options, about, modality, sfreq, tmin, quiet)
+    command(signals, trials, out, images, channels, subject, options, about, sfreq, tmin, quiet)
 
 
 @app.command(sort_key=10)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ubp.config import unknown
-from ubp.data.import_options import About
 from ubp.errors import InputError, UbpError
 from ubp.files import read_json
 
@@ -205,8 +204,8 @@ def events_of(file: BidsFile, root: Path) -> Path:
     raise InputError(f"{file.path} has no events.tsv; expected one beside it, with the image of every trial.")
 
 
-def describe(root: Path, about: About) -> dict[str, str]:
-    """Name, licence, citation and source, from dataset_description.json where `about` leaves them empty.
+def describe(root: Path) -> dict[str, str]:
+    """Name, licence, citation and source, from dataset_description.json.
 
     Raises
     ------
@@ -219,8 +218,8 @@ def describe(root: Path, about: About) -> dict[str, str]:
     parts += [content.get("Name"), content.get("DatasetDOI")]
     composed = ". ".join(str(part) for part in parts if part)
     return {
-        "name": about.name or str(content.get("Name") or root.absolute().name),
-        "licence": about.licence or str(content.get("License") or ""),
-        "citation": about.citation or str(content.get("HowToAcknowledge") or composed),
+        "name": str(content.get("Name") or root.absolute().name),
+        "licence": str(content.get("License") or ""),
+        "citation": str(content.get("HowToAcknowledge") or composed),
         "source": str(content.get("DatasetDOI") or "a BIDS dataset"),
     }

@@ -141,6 +141,7 @@ def run_part(
         read=read,
         session=file.session,
         incomplete=_incomplete(raw, onsets, window),
+        memory=3 * 8 * raw.n_times * len(raw.ch_names) if cut.filter else 0,
     )
 
 

@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.config import unknown
 from ubp.data.import_options import IMAGE_COLUMNS, About, TrialOptions
 from ubp.data.import_study import BLOCK_BYTES, Part, import_study
-from ubp.data.info import MODALITIES
-from ubp.data.mne_signals import modality_of
 from ubp.data.study import Study
 from ubp.data.tables import TRIAL_COLUMNS, read_channels, read_table
 from ubp.errors import InputError
@@ -25,7 +22,6 @@ def import_arrays(
     options: TrialOptions | None = None,
     about: About | None = None,
     *,
-    modality: str | None = None,
     sfreq: float | None = None,
     tmin: float | None = None,
     quiet: bool = False,
@@ -48,9 +44,7 @@ def import_arrays(
     channels : mapping of subject to .csv or .tsv file, optional
         Columns name and type, and x, y, z (m) if known; by default c001 and so on, of the type of the modality.
     options, about : TrialOptions, About
-        Columns and splits; name and licence.
-    modality : str, optional
-        One of eeg, meg, spikes, fmri, simulated; by default that of the channel types.
+        Columns and splits; name, modality and licence.
     sfreq, tmin : float, optional
         Rate (Hz) and time of the first sample (s).
     quiet : bool
@@ -67,23 +61,13 @@ def import_arrays(
     bare = [subject for subject in signals if subject not in trials]
     if bare:
         raise InputError(f"There is no table of trials for {bare[0]}; expected one for every file of signals.")
-    if modality is not None and modality not in MODALITIES:
-        raise unknown("modality", modality, MODALITIES)
     parts = {
         subject: [
-            _part(Path(file), Path(trials[subject]), channels.get(subject), options, modality, sfreq, tmin),
+            _part(Path(file), Path(trials[subject]), channels.get(subject), options, about.modality, sfreq, tmin),
         ]
         for subject, file in signals.items()
     }
-    kinds = next(iter(parts.values()))[0].channels["type"].tolist()
-    found = modality or modality_of(kinds)
-    if found is None:
-        raise InputError(
-            f"The channel types ({', '.join(dict.fromkeys(kinds))}) do not tell the modality; "
-            f"expected modality to be one of {', '.join(MODALITIES)}."
-        )
-    facts = {**about.stated(), "modality": found, "source": "arrays"}
-    return import_study(Path(out), Path(images), parts, facts, options, quiet=quiet)
+    return import_study(Path(out), Path(images), parts, about, {"source": "arrays"}, options, quiet=quiet)
 
 
 def _part(

@@ -9,10 +9,9 @@ import pandas as pd
 from ubp.data.bids_files import BidsFile, BidsSelection, describe, events_of, find_recordings, stimuli
 from ubp.data.bids_run import CutOptions, read_events, run_part
 from ubp.data.import_epochs import epochs_part, open_epochs
-from ubp.data.import_options import About, SignalOptions, TrialOptions
+from ubp.data.import_options import About, SignalOptions, TrialOptions, chosen
 from ubp.data.import_study import Part, import_study
 from ubp.data.import_table import has_image
-from ubp.data.mne_signals import modality_of
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.files import check_absent
@@ -70,10 +69,11 @@ def import_bids(
         When mne-bids is not installed, or the disk is full.
     """
     root, out = Path(root), Path(out)
-    trials, signals, cut = trials or TrialOptions(), signals or SignalOptions(), cut or CutOptions()
+    selection, about, cut = selection or BidsSelection(), about or About(), cut or CutOptions()
+    trials, signals = trials or TrialOptions(), signals or SignalOptions()
     check_absent(out)
-    found = find_recordings(root, selection or BidsSelection(), subjects)
-    facts = describe(root, about or About())
+    found = find_recordings(root, selection, subjects)
+    facts = describe(root)
     folder = stimuli(root) if images is None else Path(images)
     parts: dict[str, list[Part]] = {}
     with progress(quiet) as bar:
@@ -87,9 +87,8 @@ def import_bids(
                 )
                 parts.setdefault(subject, []).append(part)
                 bar.advance(task)
-    kinds = next(iter(parts.values()))[0].channels["type"].tolist()
-    facts["modality"] = modality_of(kinds) or "eeg"
-    return import_study(out, folder, parts, facts, trials, signals.common_channels, quiet)
+    facts["description"] = chosen(selection, trials, signals, cut)
+    return import_study(out, folder, parts, about, facts, trials, signals.common_channels, quiet)
 
 
 def _epochs(file: BidsFile, root: Path, signals: SignalOptions, image_column: str | None) -> Part:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ubp.data.import_options import About, SignalOptions, TrialOptions
+from ubp.data.import_options import About, SignalOptions, TrialOptions, chosen
 from ubp.data.import_study import Part, import_study
-from ubp.data.mne_signals import Times, channel_table, choose_channels, modality_of, read_blocks, reading
+from ubp.data.mne_signals import Times, channel_table, choose_channels, read_blocks, reading
 from ubp.data.study import Study
 from ubp.errors import InputError
 
@@ -56,12 +56,8 @@ def import_epochs(
         raise InputError("There are no epochs to import; expected at least one file.")
     trials, signals, about = trials or TrialOptions(), signals or SignalOptions(), about or About()
     parts = {subject: [epochs_part(source, signals, subject)] for subject, source in sources.items()}
-    facts = {
-        **about.stated(),
-        "modality": modality_of(next(iter(parts.values()))[0].channels["type"].tolist()) or "eeg",
-        "source": "epochs of mne",
-    }
-    return import_study(Path(out), Path(images), parts, facts, trials, signals.common_channels, quiet)
+    facts = {"source": "epochs of mne", "description": chosen(trials, signals)}
+    return import_study(Path(out), Path(images), parts, about, facts, trials, signals.common_channels, quiet)
 
 
 def epochs_part(
@@ -92,7 +88,7 @@ def epochs_part(
     metadata = epochs.metadata if epochs.metadata is not None else table
     if metadata is None:
         raise InputError(f"{where} has no metadata; add a table (epochs.metadata) with the image of every trial.")
-    chosen = choose_channels(epochs.info, options, where)
+    kept = choose_channels(epochs.info, options, where)
     times = Times(epochs.times, float(epochs.info["sfreq"]), options, where)
 
     held = None if isinstance(source, Path | str) else epochs  # a file is closed until its turn comes
@@ -105,7 +101,7 @@ def epochs_part(
         where=where,
         table=metadata,
         table_where=table_where if epochs.metadata is None else f"the metadata of {where}",
-        channels=channel_table(epochs.info, chosen),
+        channels=channel_table(epochs.info, kept),
         sfreq=times.sfreq,
         tmin=times.tmin,
         n_times=times.n_times,

@@ -1,7 +1,11 @@
 """What a person can choose when recordings become a study: columns, splits, channels, rate, window, names."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+from ubp.config import unknown
+from ubp.data.info import MODALITIES
 from ubp.errors import InputError
 
 IMAGE_COLUMNS = ("stim_file", "image")  # the first is that of BIDS
@@ -57,8 +61,8 @@ class SignalOptions:
     Parameters
     ----------
     channels : tuple of str
-        Names of channels, or types such as eeg, mag, grad, seeg; by default all data channels (EEG, MEG, intracranial,
-        fNIRS, misc).
+        Names of channels, or types such as eeg, mag, grad, seeg; by default all brain channels (EEG, MEG, intracranial,
+        fNIRS), and those of type misc where there are none.
     drop_bads : bool
         Leave out channels marked bad; a channel that is bad in one file of a subject is left out of all of them. By
         default they are kept.
@@ -91,22 +95,41 @@ class SignalOptions:
 
 @dataclass(frozen=True)
 class About:
-    """What dataset.json says of the study, where the files do not say it.
+    """What dataset.json says of the study, instead of what the files say.
 
     Parameters
     ----------
     name : str
         Of the study; by default what BIDS says, else "imported".
+    modality : str
+        eeg, meg, spikes, fmri or simulated; by default that of the channel types.
     licence : str
         Of the recordings; by default what BIDS says.
     citation : str
         Of the recordings; by default what BIDS says.
+
+    Raises
+    ------
+    InputError
+        When the modality is unknown.
     """
 
     name: str | None = None
+    modality: str | None = None
     licence: str | None = None
     citation: str | None = None
 
-    def stated(self) -> dict[str, str]:
-        """What is known without a description of the dataset."""
-        return {"name": self.name or "imported", "licence": self.licence or "", "citation": self.citation or ""}
+    def __post_init__(self) -> None:
+        if self.modality is not None and self.modality not in MODALITIES:
+            raise unknown("modality", self.modality, MODALITIES)
+
+
+def chosen(*options: Any) -> str:
+    """A sentence with all that differs from the defaults, for the description of a study."""
+    words = [
+        f"{field.name} {value}"
+        for group in options
+        for field in dataclasses.fields(group)
+        if (value := getattr(group, field.name)) != field.default
+    ]
+    return f"Imported with {'; '.join(words)}." if words else ""

@@ -1,16 +1,17 @@
 """Recordings of any kind become a study: their trials are gathered, checked, and written one file at a time."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from ubp.data.import_options import TrialOptions
+from ubp.data.import_options import About, TrialOptions
 from ubp.data.import_table import draw_test_concepts, join_tables, trial_table
+from ubp.data.info import MODALITIES
 from ubp.data.room import check_room
 from ubp.data.study import RecordingData, Study, StudyInfo, create_study
 from ubp.errors import InputError
@@ -18,6 +19,7 @@ from ubp.files import check_absent, inside
 from ubp.progress import messages, progress
 
 BLOCK_BYTES = 1 << 26
+MODALITY = {"mag": "meg", "grad": "meg", "seeg": "eeg", "ecog": "eeg", "dbs": "eeg"}  # of other types than itself
 Read = Callable[[np.ndarray, Sequence[str]], Iterator[np.ndarray]]
 
 
@@ -46,6 +48,8 @@ class Part:
         Of all trials.
     incomplete : bool array, optional
         Trials that cannot be cut out: too near an end of the recording, or in a segment marked bad.
+    memory : int
+        Bytes that reading it takes, but for a block.
     """
 
     where: str
@@ -58,13 +62,15 @@ class Part:
     read: Read
     session: str | None = None
     incomplete: np.ndarray | None = None
+    memory: int = 0
 
 
 def import_study(
     out: Path,
     images: Path,
     subjects: Mapping[str, Sequence[Part]],
-    about: Mapping[str, Any],
+    about: About,
+    facts: Mapping[str, str],
     trials: TrialOptions,
     common_channels: bool = False,
     quiet: bool = False,
@@ -82,8 +88,10 @@ def import_study(
         Folder that the names of images are relative to; those shown are copied.
     subjects : mapping of str to sequence of Part
         Named sub-01 and the like.
-    about : mapping
-        Fields of :class:`ubp.data.info.StudyInfo` other than sfreq and tmin.
+    about : About
+        Name, modality, licence and citation, where they are stated.
+    facts : mapping
+        What the files say of these, and other fields of :class:`ubp.data.info.StudyInfo`.
     trials : TrialOptions
         Columns and splits.
     common_channels : bool
@@ -102,10 +110,14 @@ def import_study(
     check_absent(out)
     if not images.is_dir():
         raise InputError(f"{images} is not a folder; expected the images that the trials name.")
+    first = next(part for parts in subjects.values() for part in parts)
+    stated = {name: value for name, value in dataclasses.asdict(about).items() if value is not None}
+    modality = about.modality or modality_of(first)
+    facts = {"name": "imported", **facts, **stated, "modality": modality}
+    info = StudyInfo(**facts, sfreq=first.sfreq, tmin=first.tmin)
     notes: list[str] = []
     rows: dict[str, list[np.ndarray]] = {}
     tables: dict[str, pd.DataFrame] = {}
-    first = next(part for parts in subjects.values() for part in parts)
     unnamed = incomplete = 0
     for subject, parts in subjects.items():
         found = []
@@ -135,11 +147,11 @@ def import_study(
         draw_test_concepts(tables, trials.test_concepts, trials.seed)
     channels = _choose_channels(subjects, common_channels, notes)
     shapes = [(len(tables[name]), len(channels[name]), first.n_times) for name in subjects]
-    check_room(out, sum(4 * int(np.prod(shape)) for shape in shapes), 4 * BLOCK_BYTES)
+    memory = max(part.memory for parts in subjects.values() for part in parts)
+    check_room(out, sum(4 * int(np.prod(shape)) for shape in shapes), memory + 4 * BLOCK_BYTES)
     if not quiet:
         for note in notes:
             messages.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
-    info = StudyInfo(**about, sfreq=first.sfreq, tmin=first.tmin)
     with progress(quiet) as bar:
         recordings = (
             RecordingData(
@@ -151,6 +163,24 @@ def import_study(
             for subject, parts in subjects.items()
         )
         return create_study(out, info, recordings, images, trials.allow_shared_concepts)
+
+
+def modality_of(part: Part) -> str:
+    """The modality of the first channel type that has one.
+
+    Raises
+    ------
+    InputError
+        When none has.
+    """
+    kinds = list(dict.fromkeys(part.channels["type"].astype(str).str.lower()))
+    for kind in kinds:
+        if MODALITY.get(kind, kind) in MODALITIES:
+            return MODALITY.get(kind, kind)
+    raise InputError(
+        f"The channel types of {part.where} ({', '.join(kinds)}) do not tell the modality; name one of "
+        f"{', '.join(MODALITIES)} (modality)."
+    )
 
 
 def _check_times(part: Part, first: Part) -> None:

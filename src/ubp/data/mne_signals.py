@@ -18,8 +18,6 @@ from ubp.errors import InputError
 if TYPE_CHECKING:
     import mne
 
-MODALITY = {"eeg": "eeg", "mag": "meg", "grad": "meg", "seeg": "eeg", "ecog": "eeg", "dbs": "eeg"}
-
 
 @contextlib.contextmanager
 def reading(where: str, what: str) -> Iterator[None]:
@@ -42,12 +40,16 @@ def reading(where: str, what: str) -> Iterator[None]:
 
 
 def data_channels(info: "mne.Info") -> list[str]:
-    """Names of the channels that may carry brain signals: EEG, MEG, intracranial, fNIRS, misc; bad ones too."""
+    """Names of the channels that carry brain signals, bad ones too; those of type misc where there are none.
+
+    Misc channels beside brain channels are photodiodes, eye trackers and the like, which may tell the image.
+    """
     import mne
 
-    picks = mne.pick_types(
-        info, meg=True, ref_meg=False, eeg=True, seeg=True, ecog=True, dbs=True, fnirs=True, misc=True, exclude=()
-    )
+    kinds = {"meg": True, "eeg": True, "seeg": True, "ecog": True, "dbs": True, "fnirs": True}
+    picks = mne.pick_types(info, ref_meg=False, exclude=(), **kinds)
+    if not len(picks):
+        picks = mne.pick_types(info, misc=True, exclude=())
     return [info.ch_names[pick] for pick in picks]
 
 
@@ -89,11 +91,6 @@ def channel_table(info: "mne.Info", names: Sequence[str]) -> pd.DataFrame:
     if np.isfinite(places).any():
         table = table.assign(**dict(zip("xyz", places.T, strict=True)))
     return table
-
-
-def modality_of(kinds: Sequence[str]) -> str | None:
-    """The modality of the first channel type that has one."""
-    return next((MODALITY[kind] for kind in kinds if kind in MODALITY), None)
 
 
 class Times:

@@ -1,5 +1,6 @@
 """A recording of a study becomes mne's epochs again, in memory or read from disk when they are asked for."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from ubp.config import unknown
 from ubp.data.recording import Recording
+from ubp.data.room import check_room
 from ubp.data.study import Study
 from ubp.data.tables import SPLITS
 from ubp.errors import InputError
@@ -17,7 +19,7 @@ from ubp.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SPLIT_SIZE = "500MB"  # of a file of epochs; memory holds a few times that
+SPLIT_BYTES = 500_000_000  # of a file of epochs; memory holds a few times that
 NAMED_PLACES = ("colin27_1005", "standard_1005")  # one montage, by its newer and its older name
 
 
@@ -149,11 +151,13 @@ def export_study(
     """
     about = study.info
     recordings = [study.recording(subject) for subject in subjects or study.subjects]
+    total = sum(8 * math.prod(recording.header.shape) for recording in recordings)
+    check_room(Path(out), total // 2, min(total, 4 * SPLIT_BYTES))
     with atomic_folder(Path(out)) as partial, progress(quiet) as bar:
         task = bar.add_task("subjects", total=len(recordings))
         for recording in recordings:
             epochs = to_epochs(recording, split, preload=False)
             epochs.info["description"] = ". ".join(filter(None, (about.name, about.licence, about.citation)))
-            epochs.save(partial / f"{recording.subject}-epo.fif", split_size=SPLIT_SIZE, fmt="single", verbose="error")
+            epochs.save(partial / f"{recording.subject}-epo.fif", split_size=SPLIT_BYTES, fmt="single", verbose="error")
             bar.advance(task)
     return [Path(out) / f"{recording.subject}-epo.fif" for recording in recordings]
