@@ -92,6 +92,18 @@ def test_one_table_of_trials_serves_all_subjects(plain, tiny, tmp_path):
     assert Study.open(tmp_path / "study").subjects == ("sub-A", "sub-B")
 
 
+def test_concepts_in_train_and_test_are_refused_before_signals_are_read_or_allowed(plain, tiny, tmp_path, capsys):
+    edit(lambda table: table.assign(concept="cat"))(plain)
+    put(np.nan)(plain)
+    files = (plain / "sub-01_signals.npy", "--trials", plain / "sub-01_trials.tsv", "--images", tiny.image_folder)
+    out = ("--out", tmp_path / "study")
+    assert "unless shared concepts are allowed" in refused(capsys, "import", "arrays", *files, *out, *EEG)
+    assert "holds nan" in refused(capsys, "import", "arrays", *files, *out, *EEG, "--allow-shared-concepts")
+    put(0.0)(plain)
+    assert run("import", "arrays", *files, *out, *EEG, "--allow-shared-concepts") == 0
+    assert set(Study.open(tmp_path / "study", allow_shared_concepts=True).concepts.values()) == {"cat"}
+
+
 def test_names_that_look_like_numbers_or_nothing_stay_names(plain, tiny, tmp_path):
     table = pd.read_csv(plain / "sub-01_trials.tsv", sep="\t", dtype=str)
     table["concept"] = table["concept"].str[-3:].replace({"001": "NA", "002": "null"})
@@ -172,6 +184,8 @@ DAMAGES = {
     "image absent": (edit(lambda t: t.replace("train/003.png", "train/3.png")), (), "row 6: the image 'train/3.png'"),
     "image elsewhere": (edit(lambda t: t.replace("train/003.png", "../../x.png")), (), "leaves"),
     "concept empty": (edit(lambda t: t.assign(concept="")), (), "row 0: the concept is empty"),
+    "concept in train and test": (edit(lambda t: t.assign(concept="cat")), (), "the concept 'cat' is in"),
+    "no test": (edit(lambda t: t.assign(split="train")), (), "no test split"),
     "no image": (edit(lambda t: t.assign(image="")), (), "None of the 104 trials of sub-01"),
     "NaN": (put(np.nan), (), "sub-01_signals.npy: trial 17 (counted from 0), channel 'c003', holds nan"),
     "too large for float32": (put(1e300), (), "trial 17 (counted from 0), channel 'c003', holds inf"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ubp.data.bids_files import BidsFile, events_of, mne_bids
 from ubp.data.import_options import SignalOptions
-from ubp.data.import_study import Part
+from ubp.data.import_parts import Part
 from ubp.data.import_table import has_image
 from ubp.data.mne_signals import Times, channel_table, choose_channels, data_channels, read_blocks, reading
 from ubp.data.tables import read_table

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ubp.data.import_options import IMAGE_COLUMNS, About, TrialOptions
-from ubp.data.import_study import BLOCK_BYTES, Part, import_study
+from ubp.data.import_parts import BLOCK_BYTES, Part
+from ubp.data.import_study import import_study
 from ubp.data.study import Study
 from ubp.data.tables import TRIAL_COLUMNS, read_channels, read_table
 from ubp.errors import InputError

@@ -10,7 +10,8 @@ from ubp.data.bids_files import BidsFile, BidsSelection, describe, events_of, fi
 from ubp.data.bids_run import CutOptions, read_events, run_part
 from ubp.data.import_epochs import epochs_part, open_epochs
 from ubp.data.import_options import About, SignalOptions, TrialOptions, chosen
-from ubp.data.import_study import Part, import_study
+from ubp.data.import_parts import Part
+from ubp.data.import_study import import_study
 from ubp.data.import_table import has_image
 from ubp.data.study import Study
 from ubp.errors import InputError

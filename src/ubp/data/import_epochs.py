@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ubp.data.import_options import About, SignalOptions, TrialOptions, chosen
-from ubp.data.import_study import Part, import_study
+from ubp.data.import_parts import Part
+from ubp.data.import_study import import_study
 from ubp.data.mne_signals import Times, channel_table, choose_channels, read_blocks, reading
 from ubp.data.study import Study
 from ubp.errors import InputError

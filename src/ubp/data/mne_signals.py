@@ -11,7 +11,7 @@ import pandas as pd
 
 from ubp.config import unknown
 from ubp.data.import_options import SignalOptions
-from ubp.data.import_study import BLOCK_BYTES
+from ubp.data.import_parts import BLOCK_BYTES
 from ubp.data.selection import window_samples
 from ubp.errors import InputError
 
