@@ -137,6 +137,18 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
+def check_absent(path: Path) -> None:
+    """Check that a folder can be made there.
+
+    Raises
+    ------
+    InputError
+        When `path` exists already and holds something.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; choose another name or remove it first.")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
     """Fill a folder that appears under its own name only when the block ends well.
@@ -155,8 +167,7 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
         When `path` exists already and holds something.
     """
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists already; choose another name or remove it first.")
+    check_absent(path)
     partial = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
         partial.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ubp.data.facts import DATASETS
-from ubp.data.mne_study import import_epochs
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
@@ -13,7 +11,6 @@ from ubp.data.things_eeg2 import prepare_things_eeg2 as prepare_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_meg import prepare_things_meg as prepare_meg
 from ubp.data.things_meg_options import ThingsMEGOptions
-from ubp.errors import InputError
 from ubp.look import write_look
 from ubp.progress import console, progress, say
 from ubp.tables import study_table
@@ -107,13 +104,3 @@ def announce(study: Study) -> Study:
     out = study.root
     say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
     return study
-
-
-def import_files(
-    files: Sequence[Path], out: Path, images: Path, subjects: Sequence[str] | None = None, **options: Any
-) -> Study:
-    """Make a study of files of epochs; options as of :func:`ubp.data.mne_study.import_epochs`."""
-    names = list(subjects) if subjects else [f"sub-{number:02d}" for number in range(1, len(files) + 1)]
-    if len(set(names)) != len(files):
-        raise InputError(f"There are {len(files)} files and {len(set(names))} subjects; name one subject per file.")
-    return announce(import_epochs(dict(zip(names, files, strict=True)), out, images, **options))

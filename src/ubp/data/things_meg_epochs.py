@@ -11,7 +11,7 @@ import pandas as pd
 
 from ubp.data.facts import DatasetFacts
 from ubp.data.fif import check_whole
-from ubp.data.mne_study import sensors
+from ubp.data.mne_signals import channel_table
 from ubp.data.things_meg_options import ThingsMEGOptions
 from ubp.errors import InputError
 
@@ -67,7 +67,7 @@ class EpochsFile:
 
         facts.check("Hz", epochs.info["sfreq"], facts.sfreq, path)
         picks = mne.pick_types(epochs.info, meg=True, ref_meg=False, exclude=())
-        table = sensors(epochs, picks)
+        table = channel_table(epochs.info, [epochs.ch_names[pick] for pick in picks])
         unlike = table["name"][~table["name"].str.fullmatch(CTF_SENSOR)]
         if len(unlike):
             raise InputError(
