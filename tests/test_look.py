@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +128,7 @@ def test_page_of_spikes_without_times(tmp_path):
     summary = summarise(study.recording("sub-01"))
     assert "channels of type spikes have no place on a head" in page.text
     assert "6 to 10" in page.text
+    assert "subject session train trials test trials sub-01 s0" in page.text
     assert "Missing, because constant: 1 of 3 channels." in page.text
     ratio = np.median((summary.found.trial / summary.found.mean)[:, 0])
     assert f"{ratio:.2f}" in page.text
@@ -306,6 +308,7 @@ def test_figures_show_the_numbers_they_were_given():
     response, times = random.standard_normal((6, 20)), np.arange(20) / 100
     figure = evoked_figure(response, times, CHANNELS["type"].to_numpy(), sensors)
     drawn = [axes for axes in figure.axes if "channels (eeg)" in axes.get_title(loc="left")]
+    assert not [text for text in figure.findobj(matplotlib.text.Text) if "mathrm" in text.get_text()]
     lines = np.stack([line.get_ydata() for line in drawn[0].lines if len(line.get_ydata()) == 20])
     for channel in response[:5]:
         assert np.isclose(lines, channel).all(axis=1).any()

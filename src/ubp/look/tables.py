@@ -45,11 +45,14 @@ def trials(study: Study, subjects: Iterable[str]) -> str:
 
 
 def _sessions(study: Study, subjects: Iterable[str]) -> str:
+    """Trials by session; nothing where every subject has one."""
     rows = []
     for subject in subjects:
         counts = study.recording(subject).trials.groupby(["session", "split"]).size().unstack(fill_value=0)
         for session, row in counts.iterrows():
             rows.append({"subject": subject, "session": session} | {f"{s} trials": int(row.get(s, 0)) for s in SPLITS})
+    if len(rows) == len({row["subject"] for row in rows}):
+        return ""
     if len(rows) <= MOST_SESSIONS:
         return wide(rows)
     return f"<details><summary>Trials of each session ({len(rows)})</summary>{wide(rows)}</details>"

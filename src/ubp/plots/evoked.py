@@ -102,6 +102,7 @@ def _butterfly(axes: Axes, response: np.ndarray, times: np.ndarray, kind: str, s
         info["sfreq"] = float(sfreq)
         info["lowpass"] = float(sfreq) / 2
     evoked = mne.EvokedArray(response, info, tmin=float(times[0]), verbose="error")
+    evoked.nave = None  # else mne writes it in mathematical type, which names with a dollar sign forbid
     evoked.plot(
         axes=axes,
         show=False,
@@ -115,7 +116,6 @@ def _butterfly(axes: Axes, response: np.ndarray, times: np.ndarray, kind: str, s
         verbose="error",
     )
     axes.set_ylabel("signal")
-    axes.set_title("", loc="right")  # the number of averages, in mathematical type
 
 
 def responses_figure(mean: np.ndarray, spread: np.ndarray, names: list[str]) -> Figure:

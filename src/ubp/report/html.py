@@ -19,7 +19,7 @@ NUMBER = re.compile(r"[+-]?\d[\d.e+-]*")
 CSS = """
 #filter-by-tags-dropdown-menu, .badge, .navbar-brand img { display: none !important; }
 .ubp p, .ubp figcaption { max-width: 60rem; }
-.ubp figure { margin: 0 0 0.5rem 0; }
+.ubp figure { margin: 0 0 1.2rem 0; }
 .ubp figure img { display: block; width: 100%; max-width: 60rem; height: auto; }
 .ubp figcaption { margin-top: 0.6rem; color: #444; }
 .ubp table { border-collapse: collapse; margin: 0.5rem 0 1rem 0; font-variant-numeric: tabular-nums; }
