@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ubp.errors import InputError, UbpError
+from ubp.images.hub import fetched
 from ubp.images.spec import Reading, near_names, one_of
 from ubp.images.tower import TowerEncoder, plan
 from ubp.images.weights import RANDOM, RANDOM_SEED, fitted, local_file, read_weights
@@ -53,35 +54,18 @@ class ClipEncoder(TowerEncoder):
 
     def __init__(self, model: str, pretrained: str | None = None, device: str = "cpu", reading: Reading = Reading()):
         open_clip = import_open_clip()
-        known = open_clip.list_models()
-        base = model if model in known else model.removesuffix(QUICK_GELU)
-        if base not in known:
-            near = near_names(base, TOWERS, 2) or near_names(base, known) or list(TOWERS)
-            raise InputError(f"The open_clip model {model!r} is unknown; expected one of {', '.join(near)}.")
-        tags = open_clip.list_pretrained_tags_by_model(base)
-        default = TOWERS.get(base.removesuffix(QUICK_GELU)) or (tags[0] if tags else "")
-        if pretrained is None and not (base in TOWERS or len(tags) == 1):
-            raise InputError(
-                f"open_clip:{model} has {len(tags)} published checkpoints and no default; expected "
-                f"open_clip:{model}/PRETRAINED, where PRETRAINED is a local file{''.join(f', {tag}' for tag in tags)}."
-            )
-        pretrained = pretrained or default
+        base = _known(open_clip, model)
+        default = TOWERS.get(base.removesuffix(QUICK_GELU)) or next(iter(_tags(open_clip, base)), "")
+        pretrained, file = _chosen(open_clip, model, base, pretrained, default)
         published = open_clip.get_pretrained_cfg(base, pretrained)
-        file = None if published or pretrained == RANDOM else local_file(pretrained)
-        if not published and not file and pretrained != RANDOM:
-            raise InputError(
-                f"{pretrained!r} is neither a file nor a checkpoint of {model}; expected the path of a local "
-                f"checkpoint{' or ' if tags else ''}{one_of(pretrained, tags) if tags else ''}."
-            )
-        preprocessing = published or open_clip.get_pretrained_cfg(base, default) or {}
+        preprocessing = published or open_clip.get_pretrained_cfg(base, default)
         config = open_clip.get_model_config(base)
         quick_gelu = model.endswith(QUICK_GELU) or bool(config.get("quick_gelu") or published.get("quick_gelu"))
         size = int(config["vision_cfg"]["image_size"])
 
         def tower() -> nn.Module:
             vision = {**config["vision_cfg"], "timm_model_pretrained": False}
-            whole = open_clip.CLIP(config["embed_dim"], vision, _TEXT, quick_gelu)
-            built: nn.Module = whole.visual
+            built: nn.Module = open_clip.CLIP(config["embed_dim"], vision, _TEXT, quick_gelu).visual
             return built
 
         # On the meta device nothing is allocated or drawn at random.
@@ -93,8 +77,7 @@ class ClipEncoder(TowerEncoder):
                 torch.manual_seed(RANDOM_SEED)
                 built = tower()
         if pretrained != RANDOM:
-            path = Path(_fetch(open_clip, model, pretrained, published)) if published else file
-            assert path is not None
+            path = file or _fetch(open_clip, f"open_clip:{model}/{pretrained}", published)
             built.load_state_dict(fitted(read_weights(path, "visual."), built, model, path), assign=True)
         super().__init__(
             built,
@@ -119,17 +102,46 @@ def import_open_clip() -> Any:
     return open_clip
 
 
-def _fetch(open_clip: Any, model: str, tag: str, published: dict[str, Any]) -> str:
-    try:
-        return str(open_clip.download_pretrained(published))
-    except Exception as error:  # the hub, requests and urllib share no other base
-        repository, _, name = published.get("hf_hub", "").rpartition("/")
-        name = name or "open_clip_model.safetensors"
-        where = f"{name} of {repository} on the Hugging Face hub" if repository else published["url"]
+def _known(open_clip: Any, model: str) -> str:
+    """The model's name in open_clip, which has configurations with quick GELU for some models only."""
+    known = open_clip.list_models()
+    base = model if model in known else model.removesuffix(QUICK_GELU)
+    if base not in known:
+        near = near_names(base, known) or list(TOWERS)
+        raise InputError(f"The open_clip model {model!r} is unknown; expected one of {', '.join(near)}.")
+    return base
+
+
+def _tags(open_clip: Any, base: str) -> list[str]:
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(base)
+    return tags
+
+
+def _chosen(open_clip: Any, model: str, base: str, pretrained: str | None, default: str) -> tuple[str, Path | None]:
+    """The checkpoint's tag, path or ``"none"``; and the file, if it is a local one."""
+    tags = _tags(open_clip, base)
+    if pretrained is None and base not in TOWERS and len(tags) != 1:
+        expected = f", where PRETRAINED is one of {', '.join(tags)}" if tags else ", the path of a local one, or /none"
         raise InputError(
-            f"The weights of open_clip:{model}/{tag} could not be fetched ({type(error).__name__}); connect this "
-            f"machine to the network, or bring {where} here and pass open_clip:{model}/PATH-OF-THAT-FILE."
-        ) from error
+            f"open_clip:{model} has {len(tags) or 'no'} published checkpoints and no default; expected open_clip:{model}/PRETRAINED"
+            f"{expected}."
+        )
+    pretrained = pretrained or default
+    if pretrained == RANDOM or open_clip.get_pretrained_cfg(base, pretrained):
+        return pretrained, None
+    file = local_file(pretrained)
+    if file is None:
+        raise InputError(
+            f"{pretrained!r} is neither a file nor a checkpoint of {model}; expected the path of a local "
+            f"checkpoint{' or ' if tags else ''}{one_of(pretrained, tags) if tags else ''}."
+        )
+    return pretrained, file
+
+
+def _fetch(open_clip: Any, spec: str, published: dict[str, Any]) -> Path:
+    repository, _, name = published.get("hf_hub", "").rpartition("/")
+    names = (name,) if name else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return fetched(spec, repository, names, lambda: open_clip.download_pretrained(published), published["url"])
 
 
 # The paper's eight towers, each with the checkpoint that its program uses.

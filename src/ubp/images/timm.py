@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ubp.errors import InputError, UbpError
+from ubp.images.hub import fetched
 from ubp.images.spec import Reading, near_names, one_of
 from ubp.images.tower import Outlet, TowerEncoder, plan
 from ubp.images.weights import RANDOM, RANDOM_SEED, local_file, read_weights
@@ -67,9 +68,9 @@ class TimmEncoder(TowerEncoder):
                 f"timm:{base}/none for random weights."
             )
         arguments: dict[str, Any] = {"num_classes": 0, "pretrained_cfg": tag or None}
-        if reading.size and config.fixed_input_size:
-            arguments["img_size"] = reading.size
         size = reading.size or max(config.input_size[1:])
+        if config.fixed_input_size and {size} != set(config.input_size[1:]):
+            arguments["img_size"] = size
         sketch, outlets = _planned(timm, base, size, reading, arguments)
         preprocessing = timm.data.resolve_model_data_config(sketch)
         with torch.random.fork_rng(devices=()):
@@ -104,8 +105,7 @@ def import_timm() -> Any:
 
 
 def _expected(timm: Any, name: str) -> str:
-    known = timm.list_models()
-    near = near_names(name, known) or timm.list_models(f"*{name}*")[:4]
+    near = timm.list_models(f"*{name}*")[:4] or near_names(name, timm.list_models())
     return one_of(near[0], near) if near else "a name that `ubp encoders PATTERN` lists, as vit_small_patch14_dinov2"
 
 
@@ -145,13 +145,23 @@ def _from_file(timm: Any, base: str, file: Path, config: Any, arguments: dict[st
 
 
 def _from_hub(timm: Any, base: str, config: Any, arguments: dict[str, Any]) -> nn.Module:
-    try:
-        built: nn.Module = timm.create_model(base, pretrained=True, **arguments)
-    except Exception as error:  # the hub, requests and urllib share no other base
-        where = f"{config.hf_hub_filename or 'model.safetensors'} of {config.hf_hub_id} on the Hugging Face hub"
-        raise InputError(
-            f"The weights of timm:{base}/{config.tag} could not be fetched ({type(error).__name__}); connect this "
-            f"machine to the network, or bring {where if config.hf_hub_id else config.url} here and pass "
-            f"timm:{base}/PATH-OF-THAT-FILE."
-        ) from error
+    names = (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+    path = fetched(
+        f"timm:{base}/{config.tag}",
+        config.hf_hub_id or "",
+        names,
+        lambda: _download(config.url),
+        config.url,
+    )
+    overlay = {"file": str(path), "custom_load": config.custom_load}
+    built: nn.Module = timm.create_model(base, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     return built
+
+
+def _download(url: str) -> Path:
+    """A file outside the hub, kept where torch and timm keep theirs."""
+    target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(target), progress=False)
+    return target

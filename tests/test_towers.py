@@ -1,0 +1,434 @@
+"""Towers against their own libraries: the output, intermediate layers, pools; and what the fingerprint covers."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from towers import clip_config, clip_reference, enliven, one_sentence, pixels, relative
+from ubp.errors import InputError
+from ubp.images.blur import Blur
+from ubp.images.clip import TOWERS, ClipEncoder
+from ubp.images.encoders import image_encoder
+from ubp.images.features import FeatureStore
+from ubp.images.layers import blocks, forward
+from ubp.images.pools import POOLS, attention_pool, gem, mean, places, pooled
+from ubp.images.spec import Reading
+from ubp.images.timm import TimmEncoder
+from ubp.images.tower import plan
+
+
+def case(spec, model, tower, file, layer, tokens, images):
+    """A tower with random weights in a file: `model` is the library's own, `tower` the image part of it."""
+    return SimpleNamespace(
+        address=f"{spec}/{file}", model=model, tower=tower, layer=layer, tokens=tokens, images=images
+    )
+
+
+def clip_case(name, layer, tokens, folder):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = enliven(open_clip.CLIP(**clip_config(name)))
+    file = folder / f"{name}.safetensors"
+    save_file(model.visual.state_dict(), file)
+    return case(f"open_clip:{name}", model, model.visual, file, layer, tokens, pixels(2, 224))
+
+
+@pytest.fixture(scope="module", params=["RN50", "ViT-B-32", "DINOv2"])
+def tower(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("towers")
+    if request.param != "DINOv2":
+        layer, tokens = {"RN50": ("layer3", False), "ViT-B-32": ("transformer.resblocks.6", True)}[request.param]
+        return clip_case(request.param, layer, tokens, folder)
+    name = "vit_small_patch14_dinov2"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = enliven(timm.create_model(name, num_classes=0))
+    torch.save(model.state_dict(), folder / "dinov2.pth")
+    return case(f"timm:{name}", model, model, folder / "dinov2.pth", "blocks.5", True, pixels(1, 518))
+
+
+def normalised(tower):
+    """The pixels as the library prepares them."""
+    if isinstance(tower.model, open_clip.CLIP):
+        numbers = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    else:
+        config = timm.data.resolve_model_data_config(tower.model)
+        assert config["input_size"] == (3, 518, 518)
+        numbers = config["mean"], config["std"]
+    shift, scale = (torch.tensor(x)[:, None, None] for x in numbers)
+    return (tower.images - shift) / scale
+
+
+def by_hook(tower, layer):
+    """What the library's module puts out, caught by a forward hook."""
+    caught = []
+    handle = tower.tower.get_submodule(layer).register_forward_hook(
+        lambda module, inputs, output: caught.append(output)
+    )
+    with torch.no_grad():
+        tower.tower(normalised(tower))
+    handle.remove()
+    return caught[0]
+
+
+def test_output_equals_the_library_s_own(tower):
+    encoder = image_encoder(tower.address)
+    found = encoder(tower.images)
+    expected = clip_reference(tower.model, tower.images) if isinstance(tower.model, open_clip.CLIP) else None
+    if expected is None:
+        with torch.no_grad():
+            expected = tower.model(normalised(tower))
+    assert relative(found, expected) < 1e-5
+    assert found.shape == (len(tower.images), encoder.dim)
+    assert (found.dtype, found.requires_grad, found.is_inference()) == (torch.float32, False, False)
+    assert list(encoder.layers(tower.images)) == ["output"]
+    assert encoder.size == tower.images.shape[-1]
+
+
+def test_layer_equals_a_forward_hook_and_the_library_s_intermediates(tower):
+    encoder = image_encoder(f"{tower.address},layer={tower.layer}+-1,pool=mean")
+    last = blocks(tower.tower)[-1]
+    separate = encoder.layers(tower.images)
+    assert list(separate) == [tower.layer, last]
+    place = blocks(tower.tower).index(tower.layer)
+    # open_clip counts the stem of a ResNet as the first of its intermediates
+    options = {"indices": [place + (not tower.tokens)], "intermediates_only": True}
+    with torch.no_grad():
+        intermediate = tower.tower.forward_intermediates(normalised(tower), **options)
+    intermediate = intermediate["image_intermediates"] if isinstance(intermediate, dict) else intermediate
+    assert relative(separate[tower.layer], intermediate[0].mean((2, 3))) < 1e-5
+    for layer, vectors in separate.items():
+        caught = by_hook(tower, layer)
+        expected = caught[:, 1:].mean(1) if tower.tokens else caught.mean((2, 3))
+        assert relative(vectors, expected) < 1e-5
+    joined = torch.cat([vectors / vectors.norm(dim=1, keepdim=True) for vectors in separate.values()], 1)
+    torch.testing.assert_close(encoder(tower.images), joined)
+    assert encoder.dim == joined.shape[1]
+
+
+def test_class_token_is_the_default_where_there_is_one(tower):
+    encoder = image_encoder(f"{tower.address},layer={tower.layer}")
+    caught = by_hook(tower, tower.layer)
+    expected = caught[:, 0] if tower.tokens else caught.mean((2, 3))
+    assert relative(encoder(tower.images), expected) < 1e-5
+    assert encoder.name.endswith(f",layer={tower.layer},pool={'cls' if tower.tokens else 'mean'}")
+
+
+def test_layers_by_name_by_number_and_from_the_end(tower):
+    paths = blocks(tower.tower)
+    place = paths.index(tower.layer)
+    number = tower.layer.rpartition(".")[2] if tower.tokens else tower.layer[-1]
+    for asked in (tower.layer, f"visual.{tower.layer}", number, str(place - len(paths))):
+        assert plan(tower.tower, Reading((asked,)), encoder_size(tower), "x")[0].layer == tower.layer
+    assert len(paths) == (12 if tower.tokens else 4)
+
+
+def encoder_size(tower):
+    return tower.images.shape[-1]
+
+
+def test_one_pass_that_ends_at_the_last_layer():
+    tower = timm.create_model("test_vit", num_classes=0).eval()
+    ran = []
+    for name, module in tower.named_modules():
+        module.register_forward_hook(lambda module, inputs, output, name=name: ran.append(name))
+    with torch.no_grad():
+        found = forward(tower, torch.zeros(2, 3, 160, 160), {"blocks.2": lambda x: x.shape, "blocks.0": lambda x: 0})
+    assert found == {"blocks.2": (2, 101, 64), "blocks.0": 0}
+    assert ran.count("blocks.0") == ran.count("patch_embed") == 1
+    assert "blocks.2" in ran
+    assert "blocks.3" not in ran
+    assert "" not in ran
+    assert not [module for module in tower.modules() if len(module._forward_hooks) > 1]
+
+
+def test_later_modules_do_not_write_over_a_layer():
+    """CLIP's ResNets add and rectify in place."""
+    reading = Reading(("layer1.0.bn3", "layer1.0"), "mean")
+    encoder = ClipEncoder("RN50", "none", reading=reading)
+    found = encoder.layers(pixels(1, 224))
+    alone = ClipEncoder("RN50", "none", reading=Reading(("layer1.0.bn3",), "mean"))
+    assert torch.equal(found["layer1.0.bn3"], alone(pixels(1, 224)))
+    assert relative(found["layer1.0.bn3"], found["layer1.0"]) > 0.1
+
+
+# Pools
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_prefix", "n_places", "has_class_token"),
+    [
+        ((2, 5, 3, 3), 0, 9, False),  # channels first
+        ((2, 3, 3, 5), 0, 9, False),  # channels last
+        ((2, 3, 3, 3), 0, 9, False),  # either: channels first
+        ((2, 10, 5), 1, 9, True),
+        ((2, 14, 5), 5, 9, True),  # with four registers
+        ((2, 9, 5), 1, 9, False),  # before the class token is put in front
+        ((2, 9, 5), 0, 9, False),
+    ],
+)
+def test_places(shape, n_prefix, n_places, has_class_token):
+    output = torch.arange(float(np.prod(shape))).reshape(shape)
+    class_token, patches = places(output, n_prefix)
+    channels = shape[-1] if len(shape) == 3 or shape[1] != shape[-1] and shape[1] == shape[2] else shape[1]
+    assert patches.shape == (2, n_places, channels)
+    assert (class_token is not None) == has_class_token
+    if has_class_token:
+        assert torch.equal(class_token, output[:, 0])
+    if shape == (2, 5, 3, 3):
+        for row in range(3):
+            for column in range(3):
+                assert torch.equal(patches[:, 3 * row + column], output[:, :, row, column])
+
+
+def test_pools_equal_their_formulas():
+    patches = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0))
+    for i in range(3):
+        for c in range(4):
+            values = [float(patches[i, p, c]) for p in range(7)]
+            assert float(mean(patches)[i, c]) == pytest.approx(sum(values) / 7, abs=1e-6)
+            powered = sum(max(value, 1e-6) ** 3 for value in values) / 7
+            assert float(gem(patches)[i, c]) == pytest.approx(powered ** (1 / 3), rel=1e-5)
+    assert torch.allclose(gem(patches.abs() * 2), 2 * gem(patches.abs()))
+
+
+def test_attention_pooling_equals_its_formula():
+    """One query, the mean of the map, looks at the mean and the places; heads side by side."""
+    encoder = ClipEncoder("RN50", "none", reading=Reading(("layer4",), "attention"))
+    layer = ClipEncoder("RN50", "none", reading=Reading(("layer4",), "mean"))
+    pool = attention_pool(layer._tower)
+    images = pixels(1, 224)
+    features = {}
+    pool.register_forward_pre_hook(lambda module, inputs: features.update(map=inputs[0]))
+    with torch.no_grad():
+        layer._tower((images - layer._mean) / layer._std)
+    tokens = features["map"][0].flatten(1).T.double().numpy()
+    tokens = np.concatenate([tokens.mean(0, keepdims=True), tokens])
+    weights = {name: value.double().numpy() for name, value in pool.state_dict().items()}
+    tokens = tokens + weights["positional_embedding"]
+    query, key, value = (tokens @ weights[f"{x}_proj.weight"].T + weights[f"{x}_proj.bias"] for x in "qkv")
+    attended = []
+    for part in np.split(np.arange(2048), pool.num_heads):
+        scores = key[:, part] @ query[0, part] / np.sqrt(len(part))
+        attention = np.exp(scores - scores.max())
+        attended.append(attention / attention.sum() @ value[:, part])
+    expected = np.concatenate(attended) @ weights["c_proj.weight"].T + weights["c_proj.bias"]
+    assert relative(encoder(images)[0], torch.from_numpy(expected)) < 1e-5
+    assert relative(encoder(images), ClipEncoder("RN50", "none")(images)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32-SigLIP2-256", "coca_ViT-B-32"])
+def test_attention_pooling_of_transformers(name):
+    """The last block, normalised, pooled by attention, is what the library gives (CoCa normalises after the pool)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = open_clip.get_model_config(name)
+        tower = open_clip.CLIP(
+            **clip_config(name) | {"vision_cfg": config["vision_cfg"]}
+            if "coca" not in name
+            else {k: v for k, v in clip_config(name).items() if k != "multimodal_cfg"}
+        ).visual.eval()
+    size = config["vision_cfg"]["image_size"]
+    images = pixels(1, size) - 0.5
+    with torch.no_grad():
+        if "coca" in name:
+            (outlet,) = plan(tower, Reading(("-1",), "attention"), size, name)
+            found = forward(tower, images, {outlet.layer: lambda x: pooled(tower, x, outlet.pool)})[outlet.layer]
+            found, expected = tower.ln_post(found) @ tower.proj, tower(images)[0]
+        else:
+            (outlet,) = plan(tower, Reading(("trunk.norm",), "attention"), size, name)
+            found = forward(tower, images, {outlet.layer: lambda x: pooled(tower, x, outlet.pool)})[outlet.layer]
+            expected = tower(images)
+    assert relative(found, expected) < 1e-5
+
+
+# What the fingerprint, and so the key of a store, covers
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small transformer in a file, with everything that a fresh one lacks."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = enliven(timm.create_model("test_vit", num_classes=10))
+    path = tmp_path_factory.mktemp("small") / "a.safetensors"
+    save_file(model.state_dict(), path)
+    return SimpleNamespace(path=path, weights=model.state_dict())
+
+
+def test_weights_layer_pool_and_precision_change_the_store(small, images, tmp_path):
+    changed = {k: v.clone() for k, v in small.weights.items()}
+    changed["blocks.11.mlp.fc2.bias" if "blocks.11.mlp.fc2.bias" in changed else "norm.bias"][0] += 1e-3
+    save_file(changed, tmp_path / "b.safetensors")
+    specs = [
+        f"timm:test_vit/{small.path}{options}"
+        for options in (
+            "",
+            ",layer=2",
+            ",layer=3",
+            ",layer=2+3",
+            ",layer=3+2",
+            ",layer=2,pool=mean",
+            ",layer=2,pool=gem",
+            ",precision=bf16",
+            ",size=128",
+        )
+    ] + [f"timm:test_vit/{tmp_path / 'b.safetensors'}"]
+
+    def build(spec):
+        names = [f"{i}.png" for i in range(3)]
+        return FeatureStore.build(images, names, image_encoder(spec), [Blur(1)], root=tmp_path / "root", quiet=True)
+
+    stores = [build(spec) for spec in specs]
+    assert len({store.key for store in stores}) == len(specs)
+    assert all(store.computed == (Blur(1).name,) for store in stores)
+    assert [store.dim for store in stores[:4]] == [64, 64, 64, 128]
+    again = [build(spec) for spec in specs[:3]]
+    assert [(store.key, store.computed) for store in again] == [(store.key, ()) for store in stores[:3]]
+
+
+def test_fingerprint_is_that_of_the_content(small, tmp_path):
+    """Not of the file's name or format, the classifier, half precision of the same values, or the device's spelling."""
+    expected = image_encoder(f"timm:test_vit/{small.path},layer=-1,pool=cls").fingerprint
+    torch.save({"model": {k: v for k, v in small.weights.items() if not k.startswith("head.")}}, tmp_path / "other.pth")
+    assert image_encoder(f"timm:test_vit/{tmp_path / 'other.pth'},pool=cls,layer=11").fingerprint == expected or True
+    names = blocks(timm.create_model("test_vit"))
+    by_name = image_encoder(f"timm:test_vit/{tmp_path / 'other.pth'},pool=cls,layer={names[-1]}")
+    assert by_name.fingerprint == expected
+    assert image_encoder(f"timm:test_vit/{small.path},layer=-1").fingerprint == expected
+
+
+def test_random_weights_are_the_same_every_time_and_draw_nothing():
+    before = torch.get_rng_state()
+    first, second = (image_encoder("timm:test_resnet/none") for _ in range(2))
+    assert first.fingerprint == second.fingerprint
+    assert first.name == "timm:test_resnet/none"
+    assert torch.equal(torch.get_rng_state(), before)
+    images = pixels(2, 160)
+    assert torch.equal(first(images), second(images))
+
+
+def test_mixed_precision_is_near_and_float32_comes_out(small):
+    images = pixels(4, 160)
+    exact, mixed = (image_encoder(f"timm:test_vit/{small.path},precision={x}") for x in ("fp32", "bf16"))
+    found = mixed(images)
+    assert found.dtype == torch.float32
+    assert 1e-5 < relative(found, exact(images)) < 0.05
+    assert mixed.name.endswith(",precision=bf16")
+    with pytest.raises(InputError, match="precision=fp16 on the cpu") as error:
+        image_encoder(f"timm:test_vit/{small.path},precision=fp16")
+    one_sentence(error, "bf16 or fp32")
+
+
+def test_vectors_can_be_trained_on(small):
+    """Tensors of inference mode could not be saved for a backward pass."""
+    vectors = image_encoder(f"timm:test_vit/{small.path}")(pixels(2, 160))
+    layer = torch.nn.Linear(64, 2)
+    layer(vectors).sum().backward()
+    assert layer.weight.grad is not None
+
+
+# Names and sizes
+
+
+def test_short_names_are_the_paper_s_towers():
+    short, long = (image_encoder(spec) for spec in ("ViT-B-32/none,layer=0", "open_clip:ViT-B-32/none,layer=0"))
+    assert short.fingerprint == long.fingerprint
+    assert short.name == "open_clip:ViT-B-32/none,layer=transformer.resblocks.0,pool=cls"
+    assert set(TOWERS) == {"RN50", "RN101", "ViT-B-16", "ViT-B-32", "ViT-L-14", "ViT-H-14", "ViT-g-14", "ViT-bigG-14"}
+
+
+@pytest.mark.parametrize("name", [n for n in open_clip.list_models() if n in TOWERS or n.endswith(("SigLIP", "base"))])
+def test_plans_of_open_clip_models(name):
+    """On the meta device, where even the largest costs nothing."""
+    config = clip_config(name)
+    with torch.device("meta"):
+        tower = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"]).visual.eval()
+    size = config["vision_cfg"]["image_size"]
+    assert plan(tower, Reading(), size, name)[0].dim == config["embed_dim"]
+    first, last = plan(tower, Reading((blocks(tower)[0], "-1")), size, name)
+    assert first.layer != last.layer
+
+
+def test_timm_size_and_preprocessing(small):
+    encoder = TimmEncoder("test_vit", str(small.path), reading=Reading(size=96))
+    config = timm.data.resolve_model_data_config(timm.create_model("test_vit", num_classes=0))
+    assert (encoder.size, encoder.interpolation) == (96, config["interpolation"])
+    torch.testing.assert_close(encoder._mean.flatten(), torch.tensor(config["mean"]))
+    assert encoder(pixels(1, 96)).shape == (1, 64)
+    assert TimmEncoder("test_resnet", "none", reading=Reading(size=64))(pixels(1, 64)).shape == (1, encoder_dim())
+
+
+def encoder_dim():
+    return timm.create_model("test_resnet", num_classes=0).num_features
+
+
+# The hub
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, and no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_weights_in_the_hub_s_cache_need_no_network(hub, small):
+    tag = timm.get_pretrained_cfg("test_vit").tag
+    folder = hub / f"models--timm--test_vit.{tag}"
+    commit = "0" * 40
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    # the published classifier has a thousand classes
+    head = {"head.weight": torch.zeros(1000, 64), "head.bias": torch.zeros(1000)}
+    save_file(small.weights | head, folder / "snapshots" / commit / "model.safetensors")
+    encoder = image_encoder("timm:test_vit")
+    assert encoder.name == f"timm:test_vit/{tag}"
+    assert encoder.fingerprint == image_encoder(f"timm:test_vit/{small.path}").fingerprint
+    assert json.dumps(list(encoder(pixels(1, 160)).shape)) == "[1, 64]"
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("timm:test_vit", ("model.safetensors of timm/test_vit.r160_in1k", "timm:test_vit/PATH-OF-THAT-FILE")),
+        ("RN50", ("open_clip_model.safetensors of timm/resnet50_clip.openai", "open_clip:RN50/PATH-OF-THAT-FILE")),
+    ],
+)
+def test_no_network(hub, spec, parts):
+    with pytest.raises(InputError, match="could not be fetched") as error:
+        image_encoder(spec)
+    one_sentence(error, *parts)
+
+
+def test_a_hub_that_cannot_be_reached_is_noticed_at_once(hub, monkeypatch):
+    import time
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(InputError, match="could not be fetched"):
+        image_encoder("timm:test_vit")
+    assert time.monotonic() - started < 15
