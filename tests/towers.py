@@ -25,7 +25,8 @@ def relative(found, expected):
 
 def clip_config(name):
     """The published image tower beside a text tower that costs no time."""
-    return open_clip.get_model_config(name) | {"text_cfg": TEXT}
+    config = open_clip.get_model_config(name)
+    return {"embed_dim": config["embed_dim"], "vision_cfg": config["vision_cfg"], "text_cfg": TEXT}
 
 
 @torch.no_grad()

@@ -123,8 +123,8 @@ def _chosen(open_clip: Any, model: str, base: str, pretrained: str | None, defau
     if pretrained is None and base not in TOWERS and len(tags) != 1:
         expected = f", where PRETRAINED is one of {', '.join(tags)}" if tags else ", the path of a local one, or /none"
         raise InputError(
-            f"open_clip:{model} has {len(tags) or 'no'} published checkpoints and no default; expected open_clip:{model}/PRETRAINED"
-            f"{expected}."
+            f"open_clip:{model} has {len(tags) or 'no'} published checkpoints and no default; expected "
+            f"open_clip:{model}/PRETRAINED{expected}."
         )
     pretrained = pretrained or default
     if pretrained == RANDOM or open_clip.get_pretrained_cfg(base, pretrained):
