@@ -63,19 +63,14 @@ class ClipEncoder(TowerEncoder):
         quick_gelu = model.endswith(QUICK_GELU) or bool(config.get("quick_gelu") or published.get("quick_gelu"))
         size = int(config["vision_cfg"]["image_size"])
 
-        def tower() -> nn.Module:
-            vision = {**config["vision_cfg"], "timm_model_pretrained": False}
-            built: nn.Module = open_clip.CLIP(config["embed_dim"], vision, _TEXT, quick_gelu).visual
-            return built
-
         # On the meta device nothing is allocated or drawn at random.
         with torch.device("meta"):
-            built = tower().eval()
+            built = image_tower(open_clip, base, quick_gelu).eval()
         outlets = plan(built, reading, size, f"open_clip:{model}")
         if pretrained == RANDOM or "timm_model_name" in config["vision_cfg"]:  # timm's have buffers that no file holds
             with torch.random.fork_rng(devices=()):
                 torch.manual_seed(RANDOM_SEED)
-                built = tower()
+                built = image_tower(open_clip, base, quick_gelu)
         if pretrained != RANDOM:
             path = file or _fetch(open_clip, f"open_clip:{model}/{pretrained}", published)
             built.load_state_dict(fitted(read_weights(path, "visual."), built, model, path), assign=True)
@@ -100,6 +95,14 @@ def import_open_clip() -> Any:
     except ImportError as error:
         raise UbpError("An open_clip: encoder needs open_clip; install it with: pip install 'ubp[clip]'.") from error
     return open_clip
+
+
+def image_tower(open_clip: Any, model: str, quick_gelu: bool = False) -> nn.Module:
+    """The image tower of a model of open_clip, fresh; on the meta device if that is the default one."""
+    config = open_clip.get_model_config(model)
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    tower: nn.Module = open_clip.CLIP(config["embed_dim"], vision, _TEXT, quick_gelu).visual
+    return tower
 
 
 def _known(open_clip: Any, model: str) -> str:

@@ -8,7 +8,7 @@ from ubp.errors import InputError
 TIMEOUT = 10  # seconds
 
 
-def fetched(spec: str, repository: str, names: Sequence[str], elsewhere: Callable[[], str] | None, url: str) -> Path:
+def fetched(spec: str, repository: str, names: Sequence[str], elsewhere: Callable[[], str | Path], url: str) -> Path:
     """Path of a published file of weights on this machine.
 
     Parameters
@@ -19,7 +19,7 @@ def fetched(spec: str, repository: str, names: Sequence[str], elsewhere: Callabl
         On the Hugging Face hub, with ``@revision`` if need be; empty if the file is not there.
     names : sequence of str
         Names that the file may have there, best first.
-    elsewhere : callable, optional
+    elsewhere : callable
         Fetches the file from `url` where there is no repository.
     url : str
         Where the file lies then.
@@ -32,7 +32,6 @@ def fetched(spec: str, repository: str, names: Sequence[str], elsewhere: Callabl
     try:
         if repository:
             return _from_hub(repository, names)
-        assert elsewhere is not None
         return Path(elsewhere())
     except Exception as error:  # the hub, httpx, requests and urllib share no other base
         where = f"{names[0]} of {repository} on the Hugging Face hub" if repository else url
