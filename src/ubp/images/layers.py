@@ -68,7 +68,7 @@ def blocks(tower: nn.Module) -> list[str]:
     families: dict[str, list[str]] = {}
     for path, module in tower.named_modules():
         family = re.fullmatch(r"(.*?)\d+", path)
-        if family:
+        if family and not isinstance(module, nn.ModuleList):  # a list is never called
             families.setdefault(family[1], []).append(path)
             weights[family[1]] = weights.get(family[1], 0) + sum(p.numel() for p in module.parameters())
     return families[max(families, key=lambda family: weights[family])] if families else []
