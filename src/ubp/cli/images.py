@@ -26,7 +26,8 @@ def features(
     study : Path
         Folder of the study.
     encoder : str
-        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+        Image encoder: gabor, a tower of the paper (RN50), onnx:FILE, open_clip:MODEL[/PRETRAINED] or
+        timm:MODEL[/PRETRAINED]; then options, as in RN50,layer=layer3,pool=mean. See `ubp encoders`.
     preset : tuple of str
         Presets whose levels are wanted, as for `train`.
     width : int
@@ -41,3 +42,17 @@ def features(
     from ubp.commands.images import features as command
 
     command(study, encoder, preset, width, step, widths, batch_size, common)
+
+
+@app.command(sort_key=4)
+def encoders(pattern: str | None = None, /) -> None:
+    """List the image encoders there are; with a pattern, those whose names match, or the layers of the one that does.
+
+    Parameters
+    ----------
+    pattern : str
+        Part of a model's name, or a shell pattern: dinov2, 'ViT-B*'.
+    """
+    from ubp.commands.encoders import encoders as command
+
+    command(pattern)
