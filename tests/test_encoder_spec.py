@@ -159,3 +159,12 @@ def test_bad_encoders_leave_nothing_behind(tiny_folder, tmp_path, capsys):
     ):
         assert part in refused(capsys, "features", tiny_folder, "--encoder", spec, "--store", store, "--quiet")
     assert not store.exists()
+
+
+def test_layers_from_the_command_line(tiny_folder, tmp_path, capsys):
+    options = ("--preset", "vanilla", "--store", tmp_path / "store", "--quiet")
+    spec = "timm:test_vit/none,layer=2+-1,pool=gem,size=64"
+    assert run("features", tiny_folder, "--encoder", spec, *options) == 0
+    assert "x 128; computed" in capsys.readouterr().out
+    assert run("features", tiny_folder, "--encoder", spec, *options) == 0
+    assert "nothing to do, every level is there" in capsys.readouterr().out

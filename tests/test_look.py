@@ -139,7 +139,8 @@ def test_page_of_spikes_without_times(tmp_path):
 def test_page_without_repetitions_says_why_and_where_there_are_some(tmp_path):
     study = study_of(tmp_path / "study", counts=(1, 1, 1, 2))
     page = look(study.root, tmp_path / "look.html")
-    assert "1 of the 4 train images have more than one trial" in page.text
+    assert page.text.count("1 of the 4 train images have more than one trial") == 3
+    assert len(pictures(tmp_path / "look.html")) == 3
     assert "--split test" in page.text
     once = study_of(tmp_path / "once", counts=(1, 1, 1, 1))
     page = look(once.root, tmp_path / "once.html")

@@ -121,7 +121,7 @@ def reliability(summaries: Sequence[Summary]) -> str:
         "trials of one image. Median and range are over channels, of the mean over time."
     )
     good = [s for s in summaries if not s.missing]
-    parts = [tables.paragraphs(definition, *(s.missing for s in summaries)), tables.reliability(good) if good else ""]
+    parts = [tables.paragraphs(definition, _missing(summaries)), tables.reliability(good) if good else ""]
     for s in good:
         names, subject = s.recording.channel_names, s.recording.subject
         what = f"{subject}: reliability of the mean of the trials of an image, over {s.n_halves} {s.split} images"
@@ -141,6 +141,10 @@ def reliability(summaries: Sequence[Summary]) -> str:
     return "".join(parts)
 
 
+def _missing(summaries: Sequence[Summary]) -> str:
+    return " ".join(s.missing for s in summaries if s.missing)
+
+
 def ceiling(summaries: Sequence[Summary]) -> str:
     """Noise ceiling: definition, table and figure."""
     definition = (
@@ -149,8 +153,8 @@ def ceiling(summaries: Sequence[Summary]) -> str:
         "not left-over noise; e is the pooled variance over trials of one image, nᵢ the trials of image i. It is 0 "
         "where a is not above 0. It speaks of the mean of all trials of this split, not of single trials."
     )
-    good = [s for s in summaries if np.isfinite(s.ceiling).any()]
-    parts = [tables.paragraphs(definition, *(s.missing for s in summaries if s not in good))]
+    good = [s for s in summaries if not s.missing and np.isfinite(s.ceiling).any()]
+    parts = [tables.paragraphs(definition, _missing(summaries))]
     parts.append(tables.ceiling(good) if good else "")
     curves = {s.recording.subject: s for s in good if s.n_times > 1}
     points = {s.recording.subject: s.ceiling[:, 0] for s in good if s.n_times == 1}
@@ -184,8 +188,8 @@ def variability(summaries: Sequence[Summary], modality: str) -> str:
         "numbers and these are comparable in rank at best."
     )
     counts = modality == "spikes"
-    good = [s for s in summaries if np.isfinite(s.variability).any()]
-    parts = [tables.paragraphs(definition, paper, *(s.missing for s in summaries if s not in good))]
+    good = [s for s in summaries if not s.missing and np.isfinite(s.variability).any()]
+    parts = [tables.paragraphs(definition, paper, _missing(summaries))]
     if good:
         values = {s.recording.subject: tables.over_time(s.variability) for s in good}
         caption = "Variability of each subject: mean over channels (dot) and middle 80 % of the channels (bar)."
