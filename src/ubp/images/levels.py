@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ubp.images.blur import Blur, blur_ladder
+from ubp.images.blur import blur_ladder
 
 
 class Level(Protocol):
@@ -23,7 +23,7 @@ class Level(Protocol):
         ...
 
 
-def apply_levels(images: Tensor, levels: Sequence[Blur], keys: Sequence[str]) -> Tensor:
+def apply_levels(images: Tensor, levels: Sequence[Level], keys: Sequence[str]) -> Tensor:
     """Transform images by every level.
 
     Parameters
@@ -37,4 +37,4 @@ def apply_levels(images: Tensor, levels: Sequence[Blur], keys: Sequence[str]) ->
     -------
     Tensor of shape (n_levels, n, 3, height, width), float32 in 0..1, on the device of `images`
     """
-    return blur_ladder(images, levels)
+    return blur_ladder(images, levels)  # type: ignore[arg-type]
