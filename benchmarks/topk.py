@@ -9,13 +9,13 @@ Run: python benchmarks/topk.py [--gallery 1000000] [--queries 1000] [--dim 1024]
 
 import argparse
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ubp.topk import top_k
 
@@ -75,7 +75,7 @@ def main() -> None:
         fresh = multiprocessing.get_context("spawn")
         with fresh.Pool(1) as pool:
             pool.apply(generate, (path, options.gallery, options.dim))
-        print(f"{options.gallery} x {options.dim} float16, {options.queries} queries, {torch.get_num_threads()} threads")
+        print(f"{options.gallery} x {options.dim} float16, {options.queries} queries, {os.cpu_count()} cores")
         found = {}
         for backend in options.backends:
             with fresh.Pool(1) as pool:

@@ -2,9 +2,9 @@ r"""Exact search: the `k` gallery vectors with the largest inner product to each
 
 Blocks of the gallery are multiplied in float32, by torch or FAISS, and some more candidates than `k` are kept. Their
 products are then computed anew in float64. In float32, with unit roundoff :math:`u = 2^{-24}`, a product of vectors of
-length `d` is wrong by at most :math:`(d + 4) u |q| |g|` (Higham, "Accuracy and stability of numerical algorithms", 2002,
-section 3.1); where the worst candidate does not lie below the `k`-th by that much, the query is searched again with
-exact products. So what is returned never depends on the blocks, the backend or the number of threads.
+length `d` is wrong by at most :math:`(d + 4) u |q| |g|` (Higham, "Accuracy and stability of numerical algorithms",
+2002, section 3.1); where the worst candidate does not lie below the `k`-th by that much, the query is searched again
+with exact products. So what is returned never depends on the blocks, the backend or the number of threads.
 """
 
 from collections.abc import Callable
@@ -140,8 +140,8 @@ def _error(queries: np.ndarray, longest: float) -> np.ndarray:
 def _check(queries: np.ndarray, gallery: np.ndarray, k: int, backend: str, block: int) -> None:
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise InputError(
-            f"The queries are of shape {queries.shape} and the gallery of {gallery.shape}; expected (n_queries, dim) and "
-            "(n_gallery, dim)."
+            f"The queries are of shape {queries.shape} and the gallery of {gallery.shape}; expected (n_queries, dim) "
+            "and (n_gallery, dim)."
         )
     for what, array in (("queries", queries), ("gallery", gallery)):
         if array.dtype not in (np.float16, np.float32, np.float64):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ubp.errors import InputError
 from ubp.images.blur import Blur
 
+_PAPER = Blur()
 _NAME = re.compile(
     r"w(?P<width>\d+)-(?P<curve>[a-z]+)(?P<decay>[\d.e+-]*?)"
     r"(?:-strength(?P<strength>[\d.e+-]+?))?(?:-sigma(?P<sigma>[\d.e+-]+?))?"
@@ -15,7 +16,7 @@ _NAME = re.compile(
 )
 
 
-def ladder(start: int, stop: int, n: int, spacing: str = "linear", like: Blur = Blur()) -> tuple[Blur, ...]:
+def ladder(start: int, stop: int, n: int, spacing: str = "linear", like: Blur = _PAPER) -> tuple[Blur, ...]:
     """Levels whose widths rise from `start` to `stop` in `n` steps of equal difference or equal ratio.
 
     Each width is the nearest odd number, moved up or down where that would give one width twice.

@@ -42,7 +42,10 @@ def content_key(manifest: Mapping[str, Any]) -> str:
     The encoder's name is left out: the same weights under another file name are the same encoder.
     """
     encoder, images = manifest["encoder"], manifest["images"]
-    recipe = [*(manifest[name] for name in ("transform", "dim", "dtype")), *(encoder[name] for name in _ENCODER_KEYS if name != "name")]
+    recipe = [
+        *(manifest[name] for name in ("transform", "dim", "dtype")),
+        *(encoder[name] for name in _ENCODER_KEYS if name != "name"),
+    ]
     pairs = [part for name in sorted(images) for part in (name, images[name])]
     return digest(*map(str, recipe), *map(str, pairs))[:32]
 
@@ -91,4 +94,4 @@ def hash_images(folder: Path, images: Sequence[str]) -> list[str]:
     return found
 
 
-DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+DTYPES: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}

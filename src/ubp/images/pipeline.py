@@ -102,9 +102,7 @@ def encoded_blocks(
         levels_per_call = 1 if device.type == "cpu" else max(1, CALL_IMAGES // batch_size)
     with (
         closing(_decoded(sources, min(there.values()), encoder, batch_size, device)) as decoded,
-        closing(
-            ahead(_transformed(decoded, sources, levels, there, encoder, device, levels_per_call))
-        ) as transformed,
+        closing(ahead(_transformed(decoded, sources, levels, there, encoder, device, levels_per_call))) as transformed,
         closing(ahead(_encoded(transformed, encoder, levels_per_call))) as encoded,
     ):
         vectors: dict[str, np.ndarray] = {}
