@@ -39,12 +39,7 @@ def ray_cluster(address: str) -> Iterator[Any]:
     UbpError
         When Ray is not installed.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as error:
-        raise UbpError("Work on many machines needs Ray; install it with: pip install 'ubp[ray]'.") from error
+    ray = import_ray()
     if ray.is_initialized():
         yield ray
         return
@@ -62,6 +57,23 @@ def ray_cluster(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def import_ray() -> Any:
+    """The module `ray`; it sends no statistics and leaves the workers' environment alone.
+
+    Raises
+    ------
+    UbpError
+        When it is not installed.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise UbpError("Work on many machines needs Ray; install it with: pip install 'ubp[ray]'.") from error
+    return ray
 
 
 def _knock(address: str) -> None:
@@ -89,5 +101,10 @@ def _knock(address: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise InputError(nobody.format("something listens there, but it is not Ray")) from error
+    if check.returncode and b"AuthenticationError" in check.stderr:
+        raise InputError(
+            f"The Ray at {address!r} asks for a token; set RAY_AUTH_MODE=token and, if that is not enough, "
+            "RAY_AUTH_TOKEN to the token of the cluster."
+        )
     if check.returncode:
         raise InputError(nobody.format("its health check failed"))
