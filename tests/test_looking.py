@@ -45,7 +45,7 @@ def test_transforms_shows_what_a_store_of_the_files_would_encode(files, tmp_path
     assert Image.open(tmp_path / "t.png").width > 1000
     levels = table3_levels(15, 2)
     pixels = torch.stack([load_image(path, 64) for path in files])
-    expected = apply_levels(pixels, [level for _, level in levels], hash_images(files)).clamp(0, 1)
+    expected = apply_levels(pixels, [level for _, level in levels], hash_images(tmp_path, files)).clamp(0, 1)
     shown = tiles(figure)
     assert len(shown) == len(levels) * 2 == (len(TRANSFORMATIONS) + 1) * 2
     for i in range(2):

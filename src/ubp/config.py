@@ -222,12 +222,15 @@ class Common:
         Accept concepts that occur in train and test.
     quiet : bool
         No progress.
+    dtype : str
+        How a feature store keeps its vectors: float32, or float16 in half the room.
     """
 
     store: Path | None = None
     device: str | None = None
     allow_shared_concepts: bool = False
     quiet: bool = False
+    dtype: str = "float32"
 
 
 PRESETS: dict[str, Callable[[int, int], Preset]] = {

@@ -1,8 +1,9 @@
 """Commands on the image side."""
 
 from pathlib import Path
+from typing import Annotated
 
-from ubp.cli.app import CommonOptions, Names, Numbers, app
+from ubp.cli.app import CommonOptions, Names, Numbers, Plain, app
 from ubp.config import Common
 
 
@@ -16,7 +17,10 @@ def features(
     width: int = 51,
     step: int = 6,
     widths: Numbers = (),
+    ladder: Annotated[tuple[int, int, int] | None, Plain] = None,
+    spacing: str = "linear",
     batch_size: int = 32,
+    ray: str | None = None,
     common: CommonOptions = Common(),
 ) -> None:
     """Embed every image of a study at every blur level. `train` does this by itself; run again, it continues.
@@ -36,12 +40,18 @@ def features(
         Change of the width for pairs that fit badly or very well; even.
     widths : tuple of int
         Further foveated levels, by kernel width.
+    ladder : (int, int, int)
+        Further foveated levels: first width, last width, number of levels.
+    spacing : str
+        Of the ladder's widths: linear (equal differences) or log (equal ratios).
     batch_size : int
         Images per block.
+    ray : str
+        Let Ray compute: local, auto (a Ray that runs on this machine) or HOST:PORT of a cluster's head.
     """
     from ubp.commands.images import features as command
 
-    command(study, encoder, preset, width, step, widths, batch_size, common)
+    command(study, encoder, preset, width, step, widths, batch_size, ladder, spacing, ray, common)
 
 
 @app.command(sort_key=4)

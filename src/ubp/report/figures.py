@@ -30,7 +30,7 @@ def ladder(study: Study, run: Run, size: int) -> str:
     image = (study.images("test") or study.images())[0]
     path = study.image_path(image)
     levels = stored_levels(run.about.preset.ladder)
-    figure = ladder_figure(load_image(path, size)[None], levels, hash_images([path]))
+    figure = ladder_figure(load_image(path, size)[None], levels, hash_images(study.image_folder, [image]))
     caption = (
         f"The blur ladder of {run.about.method!r} on the image {image!r}, at the encoder's {size} x {size} pixels: "
         "crisp and at each level with its parameters (σ is the kernel's standard deviation)."
