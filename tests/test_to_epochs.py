@@ -55,7 +55,7 @@ def test_there_and_back_again_is_the_same(placed, tmp_path):
     )
 
 
-@pytest.mark.parametrize("split_size", [500_000_000, SPLIT])
+@pytest.mark.parametrize("split_size", [200_000_000, SPLIT])
 def test_export_and_import_give_the_same_study(split_size, placed, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ubp.data.to_epochs.SPLIT_BYTES", split_size)
     assert run("export", placed.root, "--out", tmp_path / "mne", "--quiet") == 0

@@ -98,11 +98,11 @@ def _part(
         found = read_channels(Path(channels), n_channels, separator_of(Path(channels)), str(file))
 
     def read(rows: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
-        again = open_array(file)
         picks = found["name"].tolist() == list(names) or [found["name"].tolist().index(name) for name in names]
         size = max(1, BLOCK_BYTES // (8 * n_channels * n_times))
         for start in range(0, len(rows), size):
-            block = again[rows[start : start + size]]
+            # mapped anew: pages of a map stay in memory as long as it does
+            block = open_array(file)[rows[start : start + size]]
             yield block if picks is True else block[:, picks]
 
     return Part(str(file), table, str(trials), found, sfreq, tmin, n_times, read)

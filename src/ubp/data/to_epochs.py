@@ -19,7 +19,8 @@ from ubp.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SPLIT_BYTES = 500_000_000  # of a file of epochs; memory holds a few times that
+SPLIT_BYTES = 200_000_000  # of a file of epochs; memory holds a few times that
+MAX_FILES = 50  # of a recording; mne allows 100
 NAMED_PLACES = ("colin27_1005", "standard_1005")  # one montage, by its newer and its older name
 
 
@@ -121,7 +122,7 @@ def export_study(
 ) -> list[Path]:
     """Write `sub-01-epo.fif` and the like, one file per subject, with trials.csv as metadata.
 
-    Signals are float32, so that `ubp import epochs` on the files gives the same study again. A file larger than 500 MB
+    Signals are float32, so that `ubp import epochs` on the files gives the same study again. A file larger than 200 MB
     goes on in `sub-01-epo-1.fif` and so on, as mne splits files.
 
     Parameters
@@ -151,13 +152,14 @@ def export_study(
     """
     about = study.info
     recordings = [study.recording(subject) for subject in subjects or study.subjects]
-    total = sum(8 * math.prod(recording.header.shape) for recording in recordings)
-    check_room(Path(out), total // 2, min(total, 4 * SPLIT_BYTES))
+    sizes = [4 * math.prod(recording.header.shape) for recording in recordings]
+    splits = [max(SPLIT_BYTES, size // MAX_FILES) for size in sizes]
+    check_room(Path(out), sum(sizes), 5 * max(map(min, sizes, splits)))
     with atomic_folder(Path(out)) as partial, progress(quiet) as bar:
         task = bar.add_task("subjects", total=len(recordings))
-        for recording in recordings:
+        for recording, size in zip(recordings, splits, strict=True):
             epochs = to_epochs(recording, split, preload=False)
             epochs.info["description"] = ". ".join(filter(None, (about.name, about.licence, about.citation)))
-            epochs.save(partial / f"{recording.subject}-epo.fif", split_size=SPLIT_BYTES, fmt="single", verbose="error")
+            epochs.save(partial / f"{recording.subject}-epo.fif", split_size=size, fmt="single", verbose="error")
             bar.advance(task)
     return [Path(out) / f"{recording.subject}-epo.fif" for recording in recordings]
