@@ -1,8 +1,8 @@
 """How far a vector interpolated between two levels of a ladder is from the one computed at that width.
 
 For ladders of several lengths and spacings from the crisp image to the widest kernel, `FeatureStore.at` is asked for
-odd widths between the stored ones, and compared with the vectors computed directly. The error is 1 - cosine, over images
-and widths; beside it stands the error of the nearest stored level, and how far the ends of the ladder are apart.
+odd widths between the stored ones, and compared with the vectors computed directly. The error is 1 - cosine, over
+images and widths; beside it stands the error of the nearest stored level, and how far the ends of the ladder are apart.
 
 Run: python benchmarks/ladder_interpolation.py [--images 64] [--photographs FOLDER] [--encoder gabor]
 """

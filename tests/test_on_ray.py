@@ -15,10 +15,12 @@ from test_cli import refused, run
 from test_features import contents, write_images
 from ubp import cluster
 from ubp.errors import InputError, UbpError
+from ubp.images import on_ray as on_ray_module
 from ubp.images.blur import Blur
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.on_ray import on_ray
+from ubp.images.shards import Shard
 
 LADDER = [Blur(1), Blur(13), Blur(51)]
 
@@ -114,6 +116,14 @@ def test_another_encoder_on_the_workers(two_nodes, study, tmp_path):
     encoder.fingerprint = "f" * 64
     with pytest.raises(InputError, match="install the same version"):
         FeatureStore.build(folder, images[:5], encoder, LADDER, tmp_path, compute=on_ray(two_nodes, "gabor"))
+
+
+def test_workers_that_die_again_and_again(two_nodes):
+    with cluster.ray_cluster(two_nodes) as ray:
+        task = ray.remote(max_retries=1)(lambda: os._exit(1)).remote()
+        with pytest.raises(UbpError, match=r"images 64 to 127 died .* finished shards are kept") as error:
+            on_ray_module._raise_what_happened(ray, task, Shard(64, 128, (), 1, "<f4", 8, 1))
+    assert not isinstance(error.value, InputError)
 
 
 # Bad input

@@ -63,5 +63,5 @@ def build_store(
         batch_size=batch_size,
         quiet=common.quiet,
         dtype=common.dtype,
-        compute=on_ray(ray, encoder) if ray else encode_levels,
+        compute=encode_levels if ray is None else on_ray(ray, encoder),
     )
