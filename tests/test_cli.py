@@ -104,13 +104,16 @@ def every_command(group=app, before=()):
         yield from every_command(inner, (*before, name)) if deeper else [(*before, name)]
 
 
+ARGUMENTS_ONLY = {("encoders",)}
+
+
 @pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
 def test_help_describes_every_option(command, capsys):
     assert run(*command, "--help") == 0
     printed = capsys.readouterr().out
     assert " ".join(command) in printed
     options = [word for line in printed.splitlines() for word in line.split() if word.startswith("--")]
-    assert len(options) >= 2
+    assert len(options) >= 2 or command in ARGUMENTS_ONLY
     if command == ("train",):
         assert {f"--{name.replace('_', '-')}" for name in TrainOptions.__dataclass_fields__} <= set(options)
 

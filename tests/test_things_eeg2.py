@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ from threadpoolctl import threadpool_limits
 import reference_things
 import things_files
 from ubp.data import assembly, room
-from ubp.data.assembly import choose_jobs
+from ubp.data.assembly import choose_jobs, written_bytes
 from ubp.data.facts import DATASETS, THINGS_EEG2
 from ubp.data.study import Study
 from ubp.data.things_eeg2 import prepare_things_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_images import image_key
-from ubp.errors import InputError
+from ubp.errors import InputError, UbpError
 
 FLOAT32 = ThingsEEG2Options(dtype="float32")
 TWENTIETH = things_files.small_facts(83, 10, 10)
@@ -551,6 +552,132 @@ def test_work_of_a_stopped_run_with_other_settings_is_not_used(small, tmp_path, 
     monkeypatch.undo()
     study = prepare(folder, tmp_path / "study", **more)
     assert np.array_equal(study.recording("sub-01").signals, small[1]["session"].recording("sub-01").signals)
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+import things_files
+from ubp.data import assembly
+from ubp.data.things_eeg2 import prepare_things_eeg2
+where, count = sys.argv[3], 0
+real = getattr(assembly, where.split(":")[0])
+def stop(*arguments, **options):
+    if where.endswith(":after"):
+        real(*arguments, **options)
+    if where == "place_images:half":
+        folder, files, link = arguments
+        real(folder, dict(list(files.items())[:4]), link)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(assembly, where.split(":")[0], stop)
+facts = things_files.small_facts(6, 2, 3)
+prepare_things_eeg2(sys.argv[1], sys.argv[2], images=Path(sys.argv[4]), facts=facts, quiet=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["place_images:before", "place_images:half", "place_images:after"])
+def test_a_run_killed_among_the_images_keeps_its_signals(small, tmp_path, monkeypatch, where):
+    folder = small[0]
+    more = {"images": folder / "images"}
+    whole = prepare(folder, tmp_path / "whole", options=None, **more)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    arguments = [sys.executable, "-c", STOPPED, folder, tmp_path / "study", where, more["images"]]
+    killed = subprocess.run(list(map(str, arguments)), env=environment, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    monkeypatch.setattr(assembly, "_write_part", lambda *a: pytest.fail("a finished part was written again"))
+    study = prepare(folder, tmp_path / "study", options=None, **more)
+    assert contents(study.root) == contents(whole.root)
+    assert study.images() == whole.images()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study", "whole"]
+
+
+def test_windows_and_types_of_ready_files_are_part_of_the_settings(tmp_path, monkeypatch):
+    things_files.write_images(tmp_path / "images", SMALL)
+    for subject in ("sub-01", "sub-02"):
+        things_files.write_ubp(tmp_path / "files", SMALL, subject)
+
+    def once(out, window, dtype="float16", **more):
+        options = ThingsEEG2Options(window=window, dtype=dtype)
+        return prepare(tmp_path / "files", out, source="ubp", options=options, images=tmp_path / "images", **more)
+
+    # a stop with one window, and a run with another
+    monkeypatch.setattr(assembly, "_record", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        once(tmp_path / "resumed", (0.0, 0.8))
+    monkeypatch.undo()
+    shorter = once(tmp_path / "resumed", (0.0, 0.5))
+    assert contents(shorter.root) == contents(once(tmp_path / "whole", (0.0, 0.5)).root)
+    # a subject added with another window or type
+    once(tmp_path / "one", (0.0, 0.5), subjects=["sub-01"])
+    for window, dtype in (((0.0, 0.8), "float16"), ((0.0, 0.5), "float32")):
+        with pytest.raises(InputError, match="is a study with another description"):
+            once(tmp_path / "one", window, dtype, subjects=["sub-02"])
+    assert Study.open(tmp_path / "one").subjects == ("sub-01",)
+
+
+def test_subjects_in_a_study_need_no_files_any_more(small, tmp_path):
+    more = two_subjects(small[0], tmp_path)
+    prepare(tmp_path / "files", tmp_path / "study", subjects=["sub-01"], **more)
+    shutil.rmtree(tmp_path / "files" / "sub-01" / "ses-02")
+    study = prepare(tmp_path / "files", tmp_path / "study", **more)
+    assert study.subjects == ("sub-01", "sub-03")
+
+
+def test_a_merge_that_was_stopped_while_it_cleared_up(small, tmp_path, monkeypatch):
+    more = two_subjects(small[0], tmp_path)
+    prepare(tmp_path / "files", tmp_path / "study", subjects=["sub-01"], **more)
+    monkeypatch.setattr(assembly.shutil, "rmtree", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "files", tmp_path / "study", subjects=["sub-03"], **more)
+    monkeypatch.undo()
+    assert Study.open(prepare(tmp_path / "files", tmp_path / "study", **more).root).subjects == ("sub-01", "sub-03")
+    (tmp_path / "gone.adding").mkdir()
+    with pytest.raises(InputError, match="was left by a study that is gone"):
+        prepare(tmp_path / "files", tmp_path / "gone", **more)
+
+
+def test_room_counts_what_a_stopped_run_wrote_and_all_jobs(small, tmp_path, monkeypatch):
+    folder = small[0]
+    more = {"images": folder / "images"}
+    monkeypatch.setattr(assembly, "place_images", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(folder, tmp_path / "study", **more)
+    monkeypatch.undo()
+    written = written_bytes(tmp_path / "study")
+    assert written >= (tmp_path / "study.partial" / "sub-01" / "signals.npy").stat().st_size - 8192
+    free = room.SPARE + 8192
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**12, 0, free))
+    assert prepare(folder, tmp_path / "study", **more).subjects == ("sub-01",)
+    with pytest.raises(InputError, match="free and other needs"):
+        prepare(folder, tmp_path / "other", **more)
+    monkeypatch.undo()
+    monkeypatch.setattr(room, "available_memory", lambda: 3 * 10**9)
+    with pytest.raises(InputError, match=r"needs [45]\.\d GB of memory and 3.0 GB are available"):
+        prepare(folder, tmp_path / "other", jobs=4, **more)
+    with pytest.raises(InputError, match="number of jobs is 0"):
+        prepare(folder, tmp_path / "other", jobs=0, **more)
+
+
+def test_a_worker_that_is_killed_is_one_sentence(small, tmp_path, monkeypatch):
+    folder = small[0]
+
+    def broken(*arguments, **options):
+        raise BrokenExecutor
+
+    monkeypatch.setattr(assembly.joblib, "Parallel", lambda **options: broken)
+    with pytest.raises(UbpError, match="was killed, probably for lack of memory"):
+        prepare(folder, tmp_path / "study", images=folder / "images", jobs=2)
+
+
+def test_memory_of_a_container(tmp_path, monkeypatch):
+    files = tuple(str(tmp_path / name) for name in ("max", "current", "stat"))
+    monkeypatch.setattr(room, "CGROUP_FILES", (("/none",) * 3, files))
+    for text, expected in (("5000000", 5_000_000 - 3_000_000 + 1_000_000), ("2000000", 0)):
+        for path, content in zip(files, (text, "3000000", "anon 7\ninactive_file 1000000\n"), strict=True):
+            Path(path).write_text(content)
+        assert room.available_memory() == expected
+    Path(files[0]).write_text("max")
+    assert room.available_memory() == room._machine_memory()
 
 
 def test_jobs_follow_cores_and_memory():

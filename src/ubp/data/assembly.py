@@ -1,10 +1,13 @@
 """A study put together from planned recordings, part by part, so that a stop loses one part at most."""
 
 import dataclasses
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,12 +18,14 @@ from ubp.data.room import available_memory, check_room
 from ubp.data.signals_file import SignalsFile
 from ubp.data.study import Study
 from ubp.data.things_images import place_images
-from ubp.errors import InputError
-from ubp.files import atomic_folder, digest, read_json, sync_folder, write_json
+from ubp.errors import InputError, UbpError
+from ubp.files import PARTIAL, atomic_folder, digest, read_json, sync_folder, write_json
 from ubp.progress import messages, progress
 
 Advance = Callable[[int], None]
 
+# code version of all recipes; raise it when their results change, so that no older part is continued
+RECIPE_VERSION = 1
 DESCRIPTION = "dataset.json"
 DONE = "parts.json"
 # of a program that has loaded its libraries, and a block of trials
@@ -122,8 +127,9 @@ def write_study(
     UbpError
         When the disk is full.
     """
-    _check_alike(plans)
     check_target(out)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"The number of jobs is {jobs}; expected 1 or more.")
     adding = out.with_name(f"{out.name}.adding")
     there = None
     if (out / DESCRIPTION).is_file():
@@ -131,27 +137,39 @@ def write_study(
         if adding.is_dir():  # a stop came between the last two steps
             _merge(adding, out, info)
         there = Study.open(out, allow_shared_concepts)
+    elif adding.is_dir():
+        raise InputError(f"{adding} was left by a study that is gone; remove it first.")
+    _check_alike(plans, there)
     new = [plan for plan in plans if there is None or plan.subject not in there.subjects]
     if there is not None and not new:
         _note(f"{out} holds {', '.join(plan.subject for plan in plans)} already; nothing to do.", quiet)
         return there
-    sizes = 0 if link else sum(file.stat().st_size for file in images.values())
-    check_room(out, sum(plan.bytes for plan in new) + sizes, max(plan.memory for plan in new))
+    target = out if there is None else adding
+    count = choose_jobs(new, joblib.cpu_count(), available_memory()) if jobs is None else jobs
+    needed = sum(plan.bytes for plan in new) + _image_bytes(images, out, link) - written_bytes(target)
+    check_room(out, max(0, needed), min(count, len(new) * new[0].n_parts) * max(plan.memory for plan in new))
     missing = sum(plan.missing for plan in new)
     if missing:
         _note(f"Note: {missing} presentations fewer than published; images keep those there are.", quiet)
-    target = out if there is None else adding
     with atomic_folder(target, resume_key=_key(new, images, info)) as folder:
         try:
             write_json(folder / DESCRIPTION, dataclasses.asdict(info))
-            _write_recordings(folder, new, jobs, quiet)
+            _write_recordings(folder, new, count, quiet)
             place_images(folder / info.image_root, images, link)
             Study.open(folder, allow_shared_concepts)
+            for plan in new:
+                (folder / plan.subject / DONE).unlink()
         except InputError as error:
             raise InputError(str(error).replace(str(folder), str(out))) from error
     if there is not None:
         _merge(target, out, info)
     return Study.open(out, allow_shared_concepts)
+
+
+def new_subjects(out: Path, subjects: Sequence[str], folder_of: Callable[[str], str] = str) -> tuple[str, ...]:
+    """Those that a study in `out` does not have; all, when it has them all, so that settings are compared at least."""
+    new = tuple(name for name in subjects if not (out / folder_of(name) / "trials.csv").is_file())
+    return new or tuple(subjects)
 
 
 def choose_jobs(plans: Sequence[RecordingPlan], cores: int, memory: int | None) -> int:
@@ -190,26 +208,42 @@ def _check_same(out: Path, info: StudyInfo) -> None:
             )
 
 
-def _check_alike(plans: Sequence[RecordingPlan]) -> None:
+def _check_alike(plans: Sequence[RecordingPlan], there: Study | None) -> None:
     first = plans[0]
     for plan in plans:
-        for what in ("sfreq", "tmin", "n_times"):
-            if getattr(plan, what) != getattr(first, what):
-                raise InputError(f"{plan.subject} and {first.subject} differ in {what}; prepare them one by one.")
-        if list(plan.channels["name"]) != list(first.channels["name"]):
-            raise InputError(f"{plan.subject} and {first.subject} differ in channels; prepare them one by one.")
+        others: list[tuple[Any, ...]] = [
+            (first.subject, first.sfreq, first.tmin, first.shape, first.dtype, list(first.channels["name"]))
+        ]
+        others += [
+            (name, old.sfreq, old.tmin, old.header.shape, old.header.dtype.name, list(old.channel_names))
+            for name, old in (there.recordings if there else {}).items()
+        ]
+        for name, sfreq, tmin, shape, dtype, channels in others:
+            for what, mine, theirs in (
+                ("rate", plan.sfreq, sfreq),
+                ("first second", plan.tmin, tmin),
+                ("number of samples", plan.n_times, shape[2]),
+                ("type", plan.dtype, dtype),
+                ("channels", list(plan.channels["name"]), channels),
+            ):
+                if mine != theirs:
+                    found = "" if what == "channels" else f" ({mine} and {theirs})"
+                    raise InputError(
+                        f"{plan.subject} and {name} differ in {what}{found}; prepare them as different studies."
+                    )
 
 
 def _key(plans: Sequence[RecordingPlan], images: Mapping[str, Path], info: StudyInfo) -> str:
     """Digest of all that decides the content, files by size and time."""
-    parts = [repr(info), *(f"{image} {file}" for image, file in images.items())]
+    parts = [str(RECIPE_VERSION), repr(info), *(f"{image} {file}" for image, file in images.items())]
     for plan in plans:
-        parts += [plan.subject, plan.dtype, str(plan.n_parts), plan.trials.to_csv(), plan.channels.to_csv()]
+        parts += [plan.subject, plan.dtype, f"{plan.shape} {plan.n_parts}"]
+        parts += [plan.trials.to_csv(), plan.channels.to_csv()]
         parts += [f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in plan.sources]
     return digest(*parts)
 
 
-def _write_recordings(folder: Path, plans: Sequence[RecordingPlan], jobs: int | None, quiet: bool) -> None:
+def _write_recordings(folder: Path, plans: Sequence[RecordingPlan], jobs: int, quiet: bool) -> None:
     rows = {plan.subject: np.zeros(len(plan.trials), bool) for plan in plans}
     waiting = []
     for plan in plans:
@@ -217,7 +251,6 @@ def _write_recordings(folder: Path, plans: Sequence[RecordingPlan], jobs: int | 
         waiting += [(plan, part) for part in range(plan.n_parts) if part not in finished]
         for written in finished.values():
             rows[plan.subject][written] = True
-    count = choose_jobs(plans, joblib.cpu_count(), available_memory()) if jobs is None else max(1, jobs)
     with progress(quiet) as bar:
         total = sum(len(plan.trials) for plan in plans)
         task = bar.add_task("trials", total=total, completed=sum(int(done.sum()) for done in rows.values()))
@@ -225,14 +258,13 @@ def _write_recordings(folder: Path, plans: Sequence[RecordingPlan], jobs: int | 
         def advance(n_rows: int) -> None:
             bar.update(task, advance=n_rows)
 
-        for plan, part, new_rows in _written(folder, waiting, count, advance):
+        for plan, part, new_rows in _written(folder, waiting, jobs, advance):
             rows[plan.subject][new_rows] = True
             _record(folder / plan.subject, part, new_rows)
             bar.update(task, completed=sum(int(done.sum()) for done in rows.values()), description=plan.subject)
     for plan in plans:
         if not rows[plan.subject].all():
             raise AssertionError(f"trial {int(np.argmin(rows[plan.subject]))} of {plan.subject} was not written")
-        (folder / plan.subject / DONE).unlink()
 
 
 def _written(
@@ -245,8 +277,14 @@ def _written(
         return
     work = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch=jobs)
     call = joblib.delayed(_write_numbered)
-    for number, rows in work(call(folder, plan, part, number) for number, (plan, part) in enumerate(waiting)):
-        yield *waiting[number], rows
+    try:
+        for number, rows in work(call(folder, plan, part, number) for number, (plan, part) in enumerate(waiting)):
+            yield *waiting[number], rows
+    except BrokenExecutor as error:
+        raise UbpError(
+            "A process that prepared a part was killed, probably for lack of memory; run the same command again with "
+            "fewer --jobs, finished parts are kept."
+        ) from error
 
 
 def _write_numbered(folder: Path, plan: RecordingPlan, part: int, number: int) -> tuple[int, np.ndarray]:
@@ -287,6 +325,21 @@ def _merge(added: Path, out: Path, info: StudyInfo) -> None:
     for folder in sorted(added.glob("sub-*")):
         folder.rename(out / folder.name)
     sync_folder(out)
-    for file in sorted(added.rglob("*"), reverse=True):
-        file.rmdir() if file.is_dir() else file.unlink()
-    added.rmdir()
+    trash = added.with_name(f"{added.name}.merged")
+    shutil.rmtree(trash, ignore_errors=True)
+    added.rename(trash)
+    shutil.rmtree(trash)
+
+
+def _image_bytes(images: Mapping[str, Path], out: Path, link: bool) -> int:
+    """Bytes that the images will take: none where they can be links."""
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    device = place.stat().st_dev
+    status = [file.stat() for file in images.values()]
+    return sum(each.st_size for each in status if not link or each.st_dev != device)
+
+
+def written_bytes(target: Path) -> int:
+    """Bytes on the disk that a stopped run left for `target`; they are used or removed."""
+    partial = target.with_name(target.name + PARTIAL)
+    return sum(file.stat().st_blocks * 512 for file in partial.glob("sub-*/signals.npy"))

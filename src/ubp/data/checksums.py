@@ -1,5 +1,7 @@
 """Checksums recorded when a file first arrived, and checked whenever it is met again."""
 
+import fcntl
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,13 @@ class Checksums:
 
     def record(self, name: str, content: Receipt | Tree) -> None:
         """Record what a file or folder holds."""
-        # read again each time, since another process may have recorded other files
-        write_json(self.path, dict(sorted({**self._read(), name: asdict(content)}.items())))
+        # one process at a time, each reading again: another may have recorded other files
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            write_json(self.path, dict(sorted({**self._read(), name: asdict(content)}.items())))
+        finally:
+            os.close(folder)
 
     def check(
         self, name: str, path: Path, known: str | None = None, advance: Advance = lambda n: None

@@ -97,6 +97,8 @@ def fetch(
             check_space(listed, out)
             if not quiet:
                 messages.print(f"{about.title}; {about.licence}; to fetch: {total_text(listed)}.", highlight=False)
+                if any(item.size is None and not item.done for item in listed):
+                    messages.print("Note: room on the disk is checked as far as sizes are known.", highlight=False)
         with transfer_progress(quiet) as bar:
             for source in wanted:
                 step = _Step(source, out, urls(source), Checksums(out), bar)
@@ -119,8 +121,8 @@ class _Step:
     ) -> None:
         source, final, local = self.source, self.out / self.source.final, self.out / self.source.local
         if is_there(source, self.out) or (given and given.is_dir()):
-            if not final.exists():
-                take_folder(given or final, final)
+            if given and not is_there(source, self.out):
+                take_folder(given, final)
             if source.holds and not (final / source.holds).exists():
                 raise InputError(f"{final} has no {source.holds}; remove it, and run the same command again.")
             found = self._check(source.final, final, None if source.folder else source.sha256)

@@ -71,6 +71,10 @@ class Recording:
         """Names in the order of the signals' second axis."""
         return tuple(self.channels["name"])
 
+    def images(self, split: str) -> tuple[str, ...]:
+        """Names of the images of a split, in order of first appearance."""
+        return tuple(self.trials.loc[self.trials["split"] == split, "image"].unique())
+
     @cached_property
     def signals(self) -> np.memmap:
         """Memory map of shape (n_trials, n_channels, n_times), read-only."""

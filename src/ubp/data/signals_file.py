@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ubp.data.recording import not_finite
+from ubp.data.tables import read_signals_header
 from ubp.errors import InputError
 
 
@@ -35,8 +36,10 @@ class SignalsFile:
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str, channels: pd.Series):
         self.path, self.shape, self.dtype, self.channels = path, shape, np.dtype(dtype), channels
-        self.row_bytes = shape[1] * shape[2] * self.dtype.itemsize
-        self.start = path.stat().st_size - shape[0] * self.row_bytes
+        header = read_signals_header(path)
+        if (header.shape, header.dtype) != (shape, self.dtype):
+            raise InputError(f"{path} holds {header.dtype} of shape {header.shape}; expected {dtype} of shape {shape}.")
+        self.row_bytes, self.start = header.row_bytes, header.offset
         self.handle = path.open("r+b", buffering=0)
         self.done = np.zeros(shape[0], bool)
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ubp.data.assembly import RecordingPlan, check_target, write_study
+from ubp.data.assembly import RecordingPlan, check_target, new_subjects, write_study
 from ubp.data.facts import THINGS_EEG2, DatasetFacts
 from ubp.data.info import StudyInfo
 from ubp.data.study import Study
-from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.data.things_eeg2_options import ANY_SOURCE, ThingsEEG2Options
 from ubp.data.things_eeg2_plans import plan_raw, plan_ready
 from ubp.data.things_eeg2_raw import RAW_FILES
 from ubp.data.things_eeg2_ready import LAYOUTS
@@ -94,7 +94,7 @@ def prepare_things_eeg2(
     else:
         conditions = None if source == "ubp" else read_conditions(places, pictures, facts)
         plan = partial(plan_ready, source=source, options=options, conditions=conditions, facts=facts)
-    plans = [plan(folder, subject) for subject in chosen]
+    plans = [plan(folder, subject) for subject in new_subjects(Path(out), chosen)]
     files = pictures.match(dict.fromkeys(image for plan in plans for image in plan.trials["image"].unique()))
     return write_study(Path(out), plans, files, _info(source, options, plans[0], facts), link, jobs, quiet)
 
@@ -115,7 +115,8 @@ def _info(source: str, options: ThingsEEG2Options, plan: RecordingPlan, facts: D
     if source == "raw":
         description = f"Prepared from raw with {dataclasses.asdict(options)}."
     else:
-        description = f"Prepared from the {source} release, channels {', '.join(options.channels)}."
+        chosen = {name: getattr(options, name) for name in ANY_SOURCE}
+        description = f"Prepared from the {source} release with {chosen}."
     return StudyInfo(
         name=facts.name,
         modality=facts.modality,

@@ -22,6 +22,7 @@ METADATA = "image_metadata.npy"
 FOLDERS = {"train": "training_images", "test": "test_images"}
 SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_FILES = 1_000_000
+LISTED = 20  # names in a message
 
 
 def concept_name(folder: str) -> str:
@@ -82,10 +83,10 @@ class ImageFolder:
                 missing.append(image)
         for names, what in ((missing, "no file"), (double, "more than one file")):
             if names:
-                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
                 raise InputError(
                     f"{self.folder} has {what} for {len(names)} of the images, by concept and file name: "
-                    f"{', '.join(names[:5])}{more}; expected one file for each."
+                    f"{', '.join(names[:LISTED])}{more}; expected one file for each."
                 )
         return found
 
@@ -160,7 +161,10 @@ def condition_table(images: list[str], split: str, facts: DatasetFacts, where: P
 
 
 def place_images(folder: Path, files: Mapping[str, Path], link: bool) -> None:
-    """Put each file into `folder` under its name: as a hard link where asked for and possible, else as a copy."""
+    """Put each file into `folder` under its name: as a hard link where asked for and possible, else as a copy.
+
+    Files that a stopped call put there are replaced, or left where they are links to the same file.
+    """
     made: set[Path] = set()
     for image, source in files.items():
         target = folder / image
@@ -168,6 +172,10 @@ def place_images(folder: Path, files: Mapping[str, Path], link: bool) -> None:
         if target.parent not in made or target.name == "..":
             inside(folder, image).parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
+        if target.exists():
+            if link and target.samefile(source):
+                continue
+            target.unlink()
         if link:
             try:
                 os.link(source.resolve(), target)

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.data.assembly import check_target, write_study
+from ubp.data.assembly import check_target, new_subjects, write_study
 from ubp.data.facts import THINGS_MEG, DatasetFacts
 from ubp.data.info import StudyInfo
 from ubp.data.study import Study
@@ -77,7 +77,8 @@ def prepare_things_meg(
     facts.check_subjects(chosen, folder)
     pictures = find_images(None if images is None else Path(images), (folder, source))
     numbers = read_image_numbers((folder, source, pictures.folder.parent, pictures.folder.parent.parent))
-    plans = [plan_meg(folder, name, numbers, options, facts) for name in chosen]
+    new = new_subjects(Path(out), chosen, "sub-{}".format)
+    plans = [plan_meg(folder, name, numbers, options, facts) for name in new]
     files = pictures.match(dict.fromkeys(image for plan in plans for image in plan.trials["image"].unique()))
     info = StudyInfo(
         name=facts.name,

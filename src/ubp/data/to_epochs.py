@@ -122,7 +122,8 @@ def export_study(
 ) -> list[Path]:
     """Write `sub-01-epo.fif` and the like, one file per subject, with trials.csv as metadata.
 
-    Signals are float32, so that `ubp import epochs` on the files gives the same study again. A file larger than 200 MB
+    Signals are float32, so that `ubp import epochs` on the files gives the same signals, trials and channels again;
+    name, modality, licence and citation are options there. A file larger than 200 MB
     goes on in `sub-01-epo-1.fif` and so on, as mne splits files.
 
     Parameters

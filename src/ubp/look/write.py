@@ -83,7 +83,7 @@ def write_look(
             ONCE if split == "train" and any(summary.missing for summary in summaries) else "",
         )
         say = tables.paragraphs(TRAIN) if split == "train" else tables.note(TEST)
-        yield "Study", say + hint + about(study)
+        yield "Study", say + hint + about(study, names if subjects else None)
         yield "Trials", sections.trials(study, names)
         yield "Images", sections.images(study, have, split, seed)
         yield "Evoked responses", sections.responses(summaries)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ubp import __version__
 from ubp.data.study import Study
+from ubp.data.tables import SPLITS
 from ubp.model import Description
 from ubp.report.html import plain, table_html
 from ubp.report.runs import Run
@@ -134,16 +135,18 @@ def _flat(about: Description) -> dict[str, str]:
     return {key.replace("_", " "): plain(value) for key, value in flat.items()}
 
 
-def about(study: Study) -> str:
-    """The study's size, source, licence and citation."""
+def about(study: Study, subjects: Sequence[str] | None = None) -> str:
+    """The size of a study, or of some of its subjects, and its source, licence and citation."""
+    chosen = tuple(subjects or study.subjects)
+    shown = {split: {image for name in chosen for image in study.recordings[name].images(split)} for split in SPLITS}
     info = study.info
     rate = "none" if info.sfreq is None else f"{info.sfreq:g} Hz"
     rows = {
         "name": info.name,
         "modality": info.modality,
         "sampling rate": rate,
-        "subjects": ", ".join(study.subjects),
-        "images": f"{len(study.images('train'))} train, {len(study.images('test'))} test",
+        "subjects": ", ".join(chosen) + (f" (of {len(study.subjects)})" if subjects else ""),
+        "images": ", ".join(f"{len(images)} {split}" for split, images in shown.items()),
     }
     rows |= {key: getattr(info, key) or "not stated" for key in ("description", "source", "licence", "citation")}
     return table_html([{"": key, "study": value} for key, value in rows.items()])
