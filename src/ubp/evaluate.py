@@ -1,6 +1,6 @@
 """Zero-shot retrieval on the test split: where the seen image ranks among the gallery, and how sure that figure is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,37 @@ def rank_gallery(brain: np.ndarray, trials: Trials, vision: np.ndarray, gallery:
     return Ranking(
         tuple(trials.images), tuple(gallery), cosine_similarity(brain, vision), np.asarray(trials.repetitions)
     )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A trained method of one subject, with the gallery it ranks.
+
+    Parameters
+    ----------
+    row : dict
+        What names it in a table of results: study, setting, subject, method, seed, options.
+    embed : callable
+        Signals of shape (n, n_channels, n_times) to embeddings of shape (n, embed_dim).
+    vision : array of shape (n_gallery, embed_dim)
+    gallery : tuple of str
+        Image of each row of `vision`.
+    gallery_level : str
+        Blur of those images.
+    folder : Path, optional
+        Where its `ranks.csv` belongs.
+    """
+
+    row: dict[str, Any]
+    embed: Callable[[np.ndarray], np.ndarray]
+    vision: np.ndarray
+    gallery: tuple[str, ...]
+    gallery_level: str
+    folder: Path | None = None
+
+    def rank(self, test: Trials) -> Ranking:
+        """Rank the gallery for every test trial."""
+        return rank_gallery(self.embed(test.signals), test, self.vision, self.gallery)
 
 
 def score(ranking: Ranking, protocol: Protocol) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
-from ubp.results import Evaluation, Results, find_runs
+from ubp.results import Evaluation, Results, StoreFor, find_runs
 from ubp.tables import comparison_table, n_way_table, subject_table, summary_table
 
 
@@ -82,6 +82,30 @@ def evaluate(
     if unfinished:
         say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
 
+    evaluation = Evaluation(
+        store_finder(encoder, common),
+        Study.open(study, common.allow_shared_concepts) if study else None,
+        allow_shared_concepts=common.allow_shared_concepts,
+        repetitions=repetitions,
+        average=average,
+        n_way=tuple(n_way),
+        k=k,
+        ridge=ridge,
+        device=str(pick_device(common.device)),
+        root=Path(runs),
+    )
+    with progress(common.quiet) as bar:
+        task = bar.add_task("evaluating", total=len(folders))
+        results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
+    results.save(Path(runs))
+    print_results(results)
+    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
+    return results
+
+
+def store_finder(encoder: str | None = None, common: Common = Common()) -> StoreFor:
+    """How to get at the feature store of a model: the one it was trained with if it is there, else it is built."""
+
     def store_for(study: Study, about: Description) -> FeatureStore:
         ladder = [about.preset.base]
         folder = (common.store or default_root()) / about.store_key
@@ -97,24 +121,7 @@ def evaluate(
             )
         return found
 
-    evaluation = Evaluation(
-        store_for,
-        Study.open(study, common.allow_shared_concepts) if study else None,
-        allow_shared_concepts=common.allow_shared_concepts,
-        repetitions=repetitions,
-        average=average,
-        n_way=tuple(n_way),
-        k=k,
-        ridge=ridge,
-        device=str(pick_device(common.device)),
-    )
-    with progress(common.quiet) as bar:
-        task = bar.add_task("evaluating", total=len(folders))
-        results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
-    results.save(Path(runs))
-    print_results(results)
-    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
-    return results
+    return store_for
 
 
 def print_results(results: Results) -> None:
