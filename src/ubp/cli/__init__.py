@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from ubp.cli import data, images, training  # noqa: F401  (each registers its commands)
+from ubp.cli import comparing, data, images, training  # noqa: F401  (each registers its commands)
 from ubp.cli.app import app
 from ubp.errors import InputError, UbpError
 
