@@ -160,7 +160,8 @@ def collect_scores(found: Iterable[tuple[dict[str, Any], pd.Series]]) -> Results
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     first = [RIDGE, *PRESETS]
     name, _, shuffled = row["method"].partition(",")
-    place = first.index(name) if name in first else len(first)
+    known = name.partition(" (")[0]
+    place = first.index(known) if known in first else len(first)
     return row["setting"], bool(shuffled), place, name, row["subject"], row["seed"]
 
 
