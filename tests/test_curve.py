@@ -49,15 +49,19 @@ def test_only_single_trials_of_one_subject_can_be_chosen_from(trained):
         recording.load("test", average=False).mean_of_some(5)
 
 
-@pytest.mark.parametrize("metric", ["top1", "mean_reciprocal_rank"])
-def test_the_first_draw_is_what_evaluate_gives(trained, metric, tmp_path):
-    assert run("curve", trained, "--draws", 2, "--metric", metric, "--out", tmp_path, "--quiet") == 0
-    rows = pd.read_csv(tmp_path / "curve_runs.csv").query("draw == 0").set_index(["repetitions", "run"])[metric]
+def test_the_first_draw_is_what_evaluate_gives(trained, tmp_path):
+    rows = {}
+    for metric in ("top1", "mean_reciprocal_rank"):
+        assert run("curve", trained, "--draws", 2, "--metric", metric, "--out", tmp_path / metric, "--quiet") == 0
+        table = pd.read_csv(tmp_path / metric / "curve_runs.csv").query("draw == 0")
+        rows[metric] = table.set_index(["repetitions", "run"])[metric]
     for repetitions in (1, 2, 4):
         assert run("evaluate", trained, "--repetitions", repetitions, "--quiet") == 0
-        evaluated = pd.read_csv(trained / "results.csv").set_index("run")[metric]
+        evaluated = pd.read_csv(trained / "results.csv").set_index("run")
         assert len(evaluated) == 2 * 2 + 1 + 2
-        pd.testing.assert_series_equal(rows[repetitions].sort_index(), evaluated.sort_index(), check_exact=True)
+        for metric, curve in rows.items():
+            shown = curve[repetitions].sort_index()
+            pd.testing.assert_series_equal(shown, evaluated[metric].sort_index(), check_exact=True)
 
 
 def test_draws_are_averaged_within_images_seeds_and_subjects(trained, tmp_path):
@@ -81,11 +85,13 @@ def test_draws_are_averaged_within_images_seeds_and_subjects(trained, tmp_path):
         assert figure.size[0] == 1800
 
 
-def test_the_curve_is_compared_with_what_evaluate_leaves(trained, capsys):
+def test_what_evaluate_leaves_is_compared_ridge_too(trained, capsys):
     assert run("evaluate", trained, "--repetitions", 1, "--quiet") == 0
     capsys.readouterr()
-    assert run("compare", trained, "--format", "csv") == 0
-    assert "ubp,ridge" in capsys.readouterr().out
+    assert run("compare", trained, "--format", "csv", "--baseline", "ridge") == 0
+    printed = capsys.readouterr().out
+    assert "ubp,ridge,2" in printed
+    assert "vanilla,ridge,1" in printed
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,6 @@ def _apart(ticks: np.ndarray) -> np.ndarray:
     """Ticks whose labels do not touch: the last, and from the first on those far enough from the one before."""
     kept: list[float] = []
     for tick in ticks[:-1]:
-        if (not kept or tick / kept[-1] >= 2**0.45) and ticks[-1] / tick >= 2**0.3:
+        if (not kept or tick / kept[-1] >= 2**0.45) and ticks[-1] / tick >= 2**0.45:
             kept.append(tick)
     return np.array([*kept, ticks[-1]])
