@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,7 +34,9 @@ CHOICES = {
 }
 
 
-def generate(folder: Path, scale: float, order: str) -> None:
+def generate(
+    folder: Path, scale: float, order: str, names: Sequence[str] | None = None, image_file: bytes = b"no pixels"
+) -> None:
     rng = np.random.default_rng(0)
     n_images = max(8, round(IMAGES * scale))
     image = np.repeat(np.arange(n_images), REPETITIONS)
@@ -51,7 +53,7 @@ def generate(folder: Path, scale: float, order: str) -> None:
             "session": 1,
         }
     )
-    channels = pd.DataFrame({"name": [f"C{i:02d}" for i in range(CHANNELS)], "type": "eeg"})
+    channels = pd.DataFrame({"name": names or [f"C{i:02d}" for i in range(CHANNELS)], "type": "eeg"})
     block = rng.standard_normal((1000, CHANNELS, TIMES)).astype(np.float16)
 
     def blocks() -> Iterator[np.ndarray]:
@@ -59,7 +61,7 @@ def generate(folder: Path, scale: float, order: str) -> None:
             yield block[: len(trials) - start]
 
     info = StudyInfo("benchmark", "simulated", sfreq=250.0, tmin=0.0)
-    create_study(folder, info, [RecordingData("sub-01", blocks(), trials, channels)], lambda name: b"no pixels")
+    create_study(folder, info, [RecordingData("sub-01", blocks(), trials, channels)], lambda name: image_file)
 
 
 def read_file(path: Path, n_threads: int) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 
+from towers import clip_config, clip_reference, enliven, one_sentence, pixels, relative
 from ubp.errors import InputError, UbpError
 from ubp.images.clip import TOWERS, ClipEncoder
 from ubp.images.encoders import ENCODERS, USAGE, image_encoder
@@ -56,19 +57,6 @@ def write_onnx(path: Path, batch="batch", rank=2, scale=1.0, side=8, dtype=Tenso
     return path
 
 
-def pixels(n=7, size=8, seed=0):
-    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def one_sentence(error, *parts):
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    for part in parts:
-        assert str(part) in text
-    return text
-
-
 def test_every_encoder_has_a_usage():
     assert list(ENCODERS) == list(USAGE)
 
@@ -92,7 +80,12 @@ def test_unknown_spec(spec, hint):
 
 
 @pytest.mark.parametrize(
-    ("module", "spec", "extra"), [("onnxruntime", "onnx:a.onnx", "onnx"), ("open_clip", "open_clip:RN50", "clip")]
+    ("module", "spec", "extra"),
+    [
+        ("onnxruntime", "onnx:a.onnx", "onnx"),
+        ("open_clip", "open_clip:RN50", "clip"),
+        ("timm", "timm:resnet50", "timm"),
+    ],
 )
 def test_library_that_is_not_installed(monkeypatch, module, spec, extra):
     monkeypatch.setitem(sys.modules, module, None)
@@ -207,24 +200,12 @@ def test_mobilenet_equals_a_direct_call(tmp_path):
 # open_clip
 
 
-def clip_config(name):
-    """The published image tower beside a text tower that costs no time."""
-    text = {"context_length": 4, "vocab_size": 10, "width": 8, "heads": 1, "layers": 1}
-    return open_clip.get_model_config(name) | {"text_cfg": text}
-
-
 @pytest.fixture(scope="module")
 def resnet():
     """A whole CLIP RN50 with random weights, whose normalisation layers are not the identity."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = open_clip.CLIP(**clip_config("RN50"))
-        for layer in model.visual.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
-                layer.running_mean.uniform_(-0.1, 0.1)
-                layer.running_var.uniform_(0.5, 1.5)
-    return model.eval()
+        return enliven(open_clip.CLIP(**clip_config("RN50")))
 
 
 @pytest.fixture(scope="module")
@@ -234,16 +215,6 @@ def checkpoint(resnet, tmp_path_factory):
     save_file({k: v.half() if v.is_floating_point() else v for k, v in resnet.state_dict().items()}, path)
     resnet.load_state_dict({k: v.half().float() for k, v in resnet.state_dict().items()})
     return path
-
-
-def clip_reference(model, images):
-    mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
-    with torch.no_grad():
-        return model.encode_image((images - mean[:, None, None]) / std[:, None, None])
-
-
-def relative(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def test_clip_equals_open_clip(resnet, checkpoint):

@@ -323,7 +323,7 @@ rng = random.Random(0)
 killed = 0
 for _ in range(10):
     pid, ears = start(root)
-    for _ in range(rng.randrange(6)):
+    for _ in range(rng.randrange(4, 14)):
         os.read(ears, 1)
     time.sleep(rng.uniform(0, 0.01))
     os.kill(pid, signal.SIGKILL)

@@ -30,6 +30,17 @@ def test_a_folder_appears_whole_or_not_at_all_and_is_not_overwritten(tmp_path):
         pass
 
 
+def test_hard_links_are_not_flushed_again(tmp_path, monkeypatch):
+    (tmp_path / "old").write_text("old")
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    with atomic_folder(tmp_path / "new") as partial:
+        os.link(tmp_path / "old", partial / "link")
+        (partial / "own").write_text("own")
+    assert flushed.count((tmp_path / "new/own").stat().st_ino) == 1
+    assert (tmp_path / "old").stat().st_ino not in flushed
+
+
 WRITER = """
 import sys, time
 from pathlib import Path

@@ -21,8 +21,8 @@ from ubp.plots import (
     similarity_figure,
     training_figure,
 )
-from ubp.plots.montage import TILE
 from ubp.plots.style import spread
+from ubp.plots.thumbnails import TILE
 from ubp.prior import BlurPrior, Level
 
 LADDER = (Blur(7), Blur(13, curve="linear"), Blur(19))
@@ -82,7 +82,7 @@ def ranks():
 
 def test_ladder_shows_the_blurred_pixels_and_the_weight():
     image = torch.randint(0, 256, (3, 40, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    figure = ladder_figure(image, LADDER)
+    figure = ladder_figure(image[None], LADDER)
     shown = [axes.images[0].get_array() for axes in figure.axes]
     expected = [image / 255, *blur_ladder(image[None], LADDER)[:, 0].clamp(0, 1)]
     for pixels, level in zip(shown, expected, strict=False):
@@ -96,18 +96,18 @@ def test_ladder_shows_the_blurred_pixels_and_the_weight():
 
 def test_ladder_of_one_crisp_level_and_of_many():
     image = torch.zeros(3, 24, 24, dtype=torch.uint8)
-    assert [text for text in texts(ladder_figure(image, [Blur(1)])) if "crisp" in text] == [
+    assert [text for text in texts(ladder_figure(image[None], [Blur(1)])) if "crisp" in text] == [
         "crisp",
         "weight of the crisp image",
     ]
-    many = ladder_figure(image, [Blur(width) for width in (1, 3, 5, 7, 9, 11)])
+    many = ladder_figure(image[None], [Blur(width) for width in (1, 3, 5, 7, 9, 11)])
     assert len(many.axes) == 7
 
 
 @pytest.mark.parametrize("image", [torch.zeros(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
 def test_ladder_refuses_other_images(image):
     with pytest.raises(ValueError, match="must be uint8 RGB"):
-        ladder_figure(image, LADDER)
+        ladder_figure(image[None], LADDER)
 
 
 def test_training_shows_loss_and_the_counts_of_every_epoch():

@@ -3,13 +3,15 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ubp.errors import InputError
 from ubp.images.blur import Blur
+from ubp.images.levels import Level, Mean
+from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
@@ -38,15 +40,39 @@ def from_mapping(kind: type[Settings], content: Mapping[str, Any], where: str) -
         raise InputError(f"{where} cannot be read as {kind.__name__}: {str(error).rstrip('.')}.") from error
 
 
+def level_to_dict(level: Level) -> dict[str, Any]:
+    """Plain content of a level, for JSON: its kind, a key of `KINDS`, and its fields."""
+    kind = next(name for name, one in KINDS.items() if type(level) is one)
+    if isinstance(level, Mean):
+        return {"kind": kind, "levels": [level_to_dict(part) for part in level.levels]}
+    return {"kind": kind, **dataclasses.asdict(level)}  # type: ignore[call-overload]
+
+
+def level_from_dict(content: Mapping[str, Any], where: str) -> Level:
+    """Read what :func:`level_to_dict` gave; without a kind it is a blur."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{where} is {content!r}; expected a JSON object.")
+    fields = dict(content)
+    kind = fields.pop("kind", "blur")
+    if kind not in KINDS:
+        raise unknown(f"kind in {where}", str(kind), KINDS)
+    if KINDS[kind] is Mean:
+        if not isinstance(fields.get("levels"), list | tuple):
+            raise InputError(f"{where} is a mean without levels; expected a list of levels.")
+        fields["levels"] = tuple(level_from_dict(part, where) for part in fields["levels"])
+    level: Level = from_mapping(KINDS[kind], fields, where)
+    return level
+
+
 @dataclass(frozen=True)
 class Preset:
-    """What the images are blurred with, and whether the blur adapts to each pair.
+    """What the images are transformed with, and whether the blur adapts to each pair.
 
     Parameters
     ----------
     name : str
-    ladder : tuple of Blur
-        One level (fixed blur) or three (less, base, more) with increasing blur.
+    ladder : tuple of Level
+        One level (the same for all pairs) or three (less, base, more) with increasing blur.
     compare : {"smoothed", "raw"}
         See :class:`ubp.prior.BlurPrior`.
     confidence, weight : float
@@ -54,7 +80,7 @@ class Preset:
     """
 
     name: str
-    ladder: tuple[Blur, ...]
+    ladder: tuple[Level, ...]
     compare: str = "smoothed"
     confidence: float = 0.95
     weight: float = 0.3
@@ -62,13 +88,13 @@ class Preset:
     def __post_init__(self) -> None:
         if len(self.ladder) not in (1, 3):
             raise InputError(f"The ladder of preset {self.name!r} has {len(self.ladder)} levels; expected 1 or 3.")
-        widths = [level.width for level in self.ladder]
+        widths = [level.width for level in self.ladder if isinstance(level, Blur)]
         if widths != sorted(widths):
             raise InputError(f"The ladder of preset {self.name!r} has widths {widths}; expected increasing blur.")
 
     @property
-    def base(self) -> Blur:
-        """The middle level; the gallery is blurred with it too."""
+    def base(self) -> Level:
+        """The middle level; the gallery is transformed with it too, as in the released program."""
         return self.ladder[len(self.ladder) // 2]
 
     @property
@@ -78,14 +104,15 @@ class Preset:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON."""
-        return dataclasses.asdict(self)
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**content, "ladder": [level_to_dict(level) for level in self.ladder]}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str = "preset") -> "Preset":
         """Read what :meth:`to_dict` gave."""
         if not isinstance(content.get("ladder"), list | tuple):
             raise InputError(f"{where} has no ladder; expected a list of levels.")
-        ladder = tuple(from_mapping(Blur, level, f"{where} ladder") for level in content["ladder"])
+        ladder = tuple(level_from_dict(level, f"{where} ladder") for level in content["ladder"])
         return from_mapping(cls, {**content, "ladder": ladder}, where)
 
 
@@ -98,9 +125,10 @@ def preset(name: str, width: int = 51, step: int = 6) -> Preset:
         `vanilla`: crisp images. `blur`: fixed foveated blur of `width`. `ubp`: blur of `width`, `step` less for
         pairs that fit very well and `step` more for pairs that fit badly. `official`: the released program's
         behaviour, with its kernels (45, 45, 51 for 51 and 6), its half-strength fovea and its comparison of raw
-        similarities.
+        similarities. The other keys of `TRANSFORMATIONS`: one fixed transformation, which is drawn once for each
+        image where it is random.
     width, step : int
-        Kernel width in pixels of the encoder's input (odd) and its change (even).
+        Kernel width in pixels of the encoder's input (odd) and its change (even). Other sizes in pixels follow it.
 
     Raises
     ------
@@ -115,6 +143,10 @@ def preset(name: str, width: int = 51, step: int = 6) -> Preset:
         return PRESETS[name](width, step)
     except ValueError as error:
         raise InputError(f"Preset {name!r} with width {width} and step {step} makes no ladder: {error}") from error
+
+
+def _fixed(name: str) -> Callable[[int, int], Preset]:
+    return lambda width, step: Preset(name, (TRANSFORMATIONS[name](width),))
 
 
 def _official(width: int, step: int) -> Preset:
@@ -190,17 +222,19 @@ class Common:
         Accept concepts that occur in train and test.
     quiet : bool
         No progress.
+    dtype : str
+        How a feature store keeps its vectors: float32, or float16 in half the room.
     """
 
     store: Path | None = None
     device: str | None = None
     allow_shared_concepts: bool = False
     quiet: bool = False
+    dtype: str = "float32"
 
 
-PRESETS = {
-    "vanilla": lambda width, step: Preset("vanilla", (Blur(1),)),
-    "blur": lambda width, step: Preset("blur", (Blur(width),)),
+PRESETS: dict[str, Callable[[int, int], Preset]] = {
+    **{name: _fixed(name) for name in TRANSFORMATIONS},
     "ubp": lambda width, step: Preset("ubp", (Blur(width - step), Blur(width), Blur(width + step))),
     "official": _official,
 }

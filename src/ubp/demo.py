@@ -18,6 +18,20 @@ SIMULATION = Simulation()
 OPTIONS = TrainOptions(epochs=20, batch_size=256, learning_rate=1e-3)
 
 
+def simulated_study(folder: Path, simulation: Simulation, quiet: bool, who: str) -> Study:
+    """The simulated study in a folder, made where there is none.
+
+    Raises
+    ------
+    InputError
+        When the folder holds another study; `who` names what wanted this one.
+    """
+    study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
+    if study.info.source != source(simulation):
+        raise InputError(f"{folder} is not the study that {who} simulates; choose another folder for {who}.")
+    return study
+
+
 def demo(
     out: Path = Path("demo"),
     seeds: Sequence[int] = (0, 1, 2),
@@ -48,9 +62,7 @@ def demo(
         When `out` holds a study that is not this simulation's.
     """
     folder = out / "study"
-    study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
-    if study.info.source != source(simulation):
-        raise InputError(f"{folder} is not the study that the demo simulates; choose another folder for the demo.")
+    study = simulated_study(folder, simulation, quiet, "the demo")
     runs, common = out / "runs", Common(store=out / "features", quiet=quiet)
     steps = (
         (("vanilla", "blur", "ubp"), options),

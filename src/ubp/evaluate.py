@@ -194,3 +194,42 @@ def by_image(values: np.ndarray, images: Sequence[str]) -> pd.Series:
 def save_ranking(ranking: Ranking, folder: Path) -> None:
     """Write the ranking's table to `ranks.csv`, atomically."""
     write_text(folder / RANKS, ranking.table().to_csv(index=False))
+
+
+def read_ranks(folder: Path, runs: Path | None = None, best: bool = False) -> pd.DataFrame:
+    """Read the `ranks.csv` of an evaluated run.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    runs : Path, optional
+        Folder of all runs, to name in what is raised.
+    best : bool
+        Read the names of the best images too.
+
+    Returns
+    -------
+    DataFrame
+        One row a query: image (str), rank and repetitions (float64), and perhaps best_1, best_2, ... (str).
+
+    Raises
+    ------
+    InputError
+        When it is missing, or is not such a table.
+    """
+    path, again = folder / RANKS, f"run `ubp evaluate {runs}`" if runs else "run `ubp evaluate` on this run"
+    numbers = {"rank": float, "repetitions": float}
+    wanted = ("image", *numbers)
+    try:
+        table = pd.read_csv(
+            path,
+            usecols=lambda name: name in wanted or (best and name.startswith("best_")),
+            dtype=str,
+            keep_default_na=False,
+        )
+        return table.astype({"image": str, **numbers})
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; {again} to make it.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as ranks; {again} to make it anew.") from error

@@ -137,6 +137,18 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
+def check_absent(path: Path) -> None:
+    """Check that a folder can be made there.
+
+    Raises
+    ------
+    InputError
+        When `path` exists already and holds something.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; choose another name or remove it first.")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
     """Fill a folder that appears under its own name only when the block ends well.
@@ -155,8 +167,7 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
         When `path` exists already and holds something.
     """
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists already; choose another name or remove it first.")
+    check_absent(path)
     partial = path.with_name(path.name + PARTIAL)
     with disk_errors(path):
         partial.mkdir(parents=True, exist_ok=True)
@@ -167,7 +178,8 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
                 yield partial
                 (partial / RESUME).unlink(missing_ok=True)
                 for file in partial.rglob("*"):
-                    if file.is_file():
+                    # a hard link is a file that was on the disk before
+                    if file.is_file() and file.stat().st_nlink == 1:
                         with file.open("rb") as handle:
                             os.fsync(handle.fileno())
                 if path.exists():

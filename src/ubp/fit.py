@@ -158,16 +158,32 @@ class Trainer:
             self._epoch()
             if after_epoch:
                 after_epoch(self)
+        self.restore_best()
+
+    def restore_best(self) -> None:
+        """Go back to the best epoch by validation, if there is one."""
         if self.best.tensors:
             self._load_fitted(self.best.tensors)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Order of the pairs in an epoch."""
+        return torch.randperm(len(self.pairs.signals), generator=generator).to(self.device)
+
+    def vision(self, batch: Tensor) -> Tensor:
+        """Image embeddings of pairs, each at the level that it uses now."""
+        level: Tensor | int = self.prior.levels(batch) if self.prior else 0
+        return self.pairs.ladder[level, self.pairs.image[batch]]
 
     def _epoch(self) -> None:
         loss_sum = torch.zeros((), device=self.device)
         self.encoder.train()
         with seeded("epoch", self.seed, self.epoch, device=self.device) as generator:
-            order = torch.randperm(len(self.pairs.signals), generator=generator).to(self.device)
-            for batch in batches(order, self.options.batch_size):
+            for batch in batches(self.order(generator), self.options.batch_size):
                 loss_sum += self._step(batch) * len(batch)
+        self.end_epoch(loss_sum)
+
+    def end_epoch(self, loss_sum: Tensor) -> None:
+        """Validate and write the epoch's row of the history; `loss_sum` is over pairs."""
         loss = loss_sum.item() / len(self.pairs.signals)
         if not math.isfinite(loss):
             raise UbpError(
@@ -185,10 +201,8 @@ class Trainer:
 
     def _step(self, batch: Tensor) -> Tensor:
         pairs = self.pairs
-        level: Tensor | int = self.prior.levels(batch) if self.prior else 0
-        vision = pairs.ladder[level, pairs.image[batch]]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
-            similarity = similarity_matrix(self.encoder(pairs.signals[batch]), vision, self.temperature)
+            similarity = similarity_matrix(self.encoder(pairs.signals[batch]), self.vision(batch), self.temperature)
         loss = contrastive_loss(similarity)
         self.optimizer.zero_grad()
         loss.backward()

@@ -89,7 +89,7 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "preset": self.preset.to_dict()}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any], where: str) -> "Description":

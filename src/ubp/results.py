@@ -16,8 +16,8 @@ from ubp.errors import InputError
 from ubp.evaluate import Decoder, Protocol, Ranking, by_image, save_ranking, score
 from ubp.experiment import Job
 from ubp.files import write_text
-from ubp.images.blur import Blur
 from ubp.images.features import FeatureStore
+from ubp.images.levels import Level
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -54,8 +54,9 @@ class Results:
         """Test images of a subject, in the order of the scores."""
         return tuple(next(iter(self.hits[setting, method][subject].values())).index)
 
-    def interval(self, setting: str, method: str, scores: dict[str, np.ndarray]) -> tuple[float, float]:
-        """Bootstrap interval of what :meth:`scores` or :meth:`differences` gave."""
+    def interval(self, setting: str, method: str, scores: dict[str, np.ndarray] | None = None) -> tuple[float, float]:
+        """Bootstrap interval of a method's mean, or of the mean of what :meth:`differences` gave."""
+        scores = self.scores(setting, method) if scores is None else scores
         return bootstrap_interval(list(scores.values()), [self.images(setting, method, subject) for subject in scores])
 
     def differences(self, setting: str, method: str, against: str) -> dict[str, np.ndarray]:
@@ -87,7 +88,7 @@ class Results:
         for setting, method in self.hits:
             part = self.table.query("setting == @setting and method == @method")
             means = part.groupby("subject")[metrics].mean().mean()
-            low, high = self.interval(setting, method, self.scores(setting, method))
+            low, high = self.interval(setting, method)
             rows.append(
                 {
                     "setting": setting,
@@ -113,22 +114,26 @@ class Results:
         for (setting, first), (other, second) in combinations(self.hits, 2):
             if setting != other:
                 continue
-            differences = self.differences(setting, second, first)
-            if not differences:
-                continue
-            low, high = self.interval(setting, first, differences)
-            rows.append(
-                {
-                    "setting": setting,
-                    "method": second,
-                    "against": first,
-                    "subjects": len(differences),
-                    "difference": grand_mean(list(differences.values())),
-                    "low": low,
-                    "high": high,
-                }
-            )
+            row = self.comparison(setting, second, first)
+            if row is not None:
+                rows.append(row)
         return pd.DataFrame(rows)
+
+    def comparison(self, setting: str, method: str, against: str) -> dict[str, Any] | None:
+        """Two methods on the subjects that both have, as a row of :meth:`comparisons`; None if there is no such."""
+        differences = self.differences(setting, method, against)
+        if not differences:
+            return None
+        low, high = self.interval(setting, method, differences)
+        return {
+            "setting": setting,
+            "method": method,
+            "against": against,
+            "subjects": len(differences),
+            "difference": grand_mean(list(differences.values())),
+            "low": low,
+            "high": high,
+        }
 
     def save(self, folder: Path) -> None:
         """Write `results.csv`, `summary.csv` and `comparisons.csv`, each atomically."""
@@ -320,7 +325,7 @@ class Evaluation:
         return Decoder(row, baseline.predict, baseline.centre(vision), images, crisp.base.name, folder)
 
 
-def gallery(store: FeatureStore, test: Trials, level: Blur) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Embeddings and names of the distinct test images at a blur level."""
+def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Embeddings and names of the distinct test images at a level."""
     images = tuple(sorted(set(test.images)))
     return store.vectors(level, images), images

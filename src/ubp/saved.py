@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ubp.errors import InputError
-from ubp.evaluate import RANKS, by_image
+from ubp.evaluate import RANKS, by_image, read_ranks
 from ubp.files import inside
 from ubp.measures import Measure
 from ubp.results import RESULTS, Results, collect_scores
@@ -92,22 +92,10 @@ def _read(folder: Path) -> list[_Saved]:
                 f"{path} holds {str(error).rpartition(' ')[2]} where a number was expected; "
                 f"run `ubp evaluate {folder}` again."
             ) from error
-        saved.append(_Saved({str(key): value for key, value in row.items()} | numbers, _ranks(folder, row["run"])))
+        ranks = read_ranks(inside(folder, row["run"]), folder)
+        saved.append(_Saved({str(key): value for key, value in row.items()} | numbers, ranks))
         _check_belongs(saved[-1], folder)
     return saved
-
-
-def _ranks(folder: Path, run: str) -> pd.DataFrame:
-    path = inside(folder, run) / RANKS
-    try:
-        table = pd.read_csv(
-            path, usecols=["image", "rank", "repetitions"], dtype={"image": str}, keep_default_na=False
-        ).astype({"rank": float, "repetitions": float})
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run `ubp evaluate {folder}` again to make it.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as ranks; run `ubp evaluate {folder}` again.") from error
-    return table
 
 
 def _check_belongs(saved: _Saved, folder: Path) -> None:

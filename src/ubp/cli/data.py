@@ -8,9 +8,13 @@ from cyclopts import App, Parameter
 from ubp.cli.app import OptionalNames, Switch, app
 from ubp.data.simulated import Simulation
 from ubp.data.things_eeg2_options import ThingsEEG2Options
+from ubp.data.things_meg_options import ThingsMEGOptions
 
 SimulationOptions = Annotated[Simulation, Parameter(name="*")]
 EEG2Options = Annotated[ThingsEEG2Options, Parameter(name="*", consume_multiple=True, negative=())]
+MEGOptions = Annotated[
+    ThingsMEGOptions, Parameter(name="*", consume_multiple=True, negative_iterable=(), negative_none=())
+]
 
 
 @app.command(sort_key=2)
@@ -45,6 +49,42 @@ def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch
     from ubp.commands.data import info as command
 
     command(study, check, allow_shared_concepts)
+
+
+@app.command(sort_key=3)
+def look(
+    study: Path,
+    /,
+    *,
+    out: Path = Path("look.html"),
+    subject: OptionalNames = None,
+    split: str = "train",
+    seed: int = 0,
+    allow_shared_concepts: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Write a page about the data: trials, images, evoked responses, reliability, noise ceiling, variability.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the study.
+    out : Path
+        The page; an older one is replaced.
+    subject : tuple of str
+        By default all.
+    split : str
+        Whose signals to show: train, or test, whose page must not be used to choose channels, windows or models.
+    seed : int
+        Of the halves of trials and of the images shown.
+    allow_shared_concepts : bool
+        Accept concepts that occur in train and test.
+    quiet : bool
+        No progress.
+    """
+    from ubp.commands.data import look as command
+
+    command(study, out, subject, split, seed, allow_shared_concepts, quiet)
 
 
 @app.command(sort_key=7)
@@ -141,57 +181,35 @@ def prepare_things_eeg2(
     command(source, out, from_files, subject, images, options, jobs, quiet)
 
 
-@app.command(name="import", sort_key=9)
-def import_(
-    files: Annotated[tuple[Path, ...], Parameter(negative=())],
+@prepare.command(name="things-meg")
+def prepare_things_meg(
+    source: Path,
     /,
     *,
     out: Path,
-    images: Path,
     subject: OptionalNames = None,
-    image_column: str = "image",
-    concept_column: str | None = None,
-    split_column: str = "split",
-    session_column: str | None = None,
-    test_concepts: int | None = None,
-    seed: int = 0,
-    name: str = "imported",
-    licence: str = "",
-    citation: str = "",
+    images: Path | None = None,
+    options: MEGOptions = ThingsMEGOptions(),
+    jobs: int | None = None,
+    quiet: Switch = False,
 ) -> None:
-    """Make a study of mne epochs (-epo.fif), one file per subject, whose metadata names the image of each trial.
+    """Make a study of THINGS-MEG: 4 subjects, 271 MEG channels, 200 test images whose concepts are not trained on.
 
     Parameters
     ----------
-    files : tuple of Path
-        Files of epochs.
+    source : Path
+        Folder that `ubp fetch things-meg` wrote.
     out : Path
-        Folder of the new study.
-    images : Path
-        Folder that the image names are relative to.
+        Folder of the new study, or of one that subjects are to be added to.
     subject : tuple of str
-        Name of each file's subject; by default sub-01, sub-02 and so on.
-    image_column : str
-        Metadata column with the image.
-    concept_column : str
-        Metadata column with the concept; by default the folder of the image.
-    split_column : str
-        Metadata column with train or test.
-    session_column : str
-        Metadata column with the session.
-    test_concepts : int
-        Without a split column: so many concepts, chosen at random, become the test split.
-    seed : int
-        Of that choice.
-    name : str
-        Of the study.
-    licence : str
-        Of the recordings.
-    citation : str
-        Of the recordings.
+        P1 and the like; by default all that are there.
+    images : Path
+        Folder of the images, if they are not in SOURCE.
+    jobs : int
+        Sessions prepared at the same time; by default as many as cores and memory allow.
+    quiet : bool
+        No progress.
     """
-    from ubp.commands.data import import_files as command
+    from ubp.commands.data import prepare_things_meg as command
 
-    columns = {"image": image_column, "concept": concept_column, "split": split_column, "session": session_column}
-    about = {"name": name, "licence": licence, "citation": citation}
-    command(files, out, images, subject, n_test_concepts=test_concepts, seed=seed, **columns, **about)
+    command(source, out, subject, images, options, jobs, quiet)

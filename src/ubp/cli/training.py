@@ -38,10 +38,12 @@ def train(
     out : Path
         Folder of all runs; a model goes to OUT/setting/subject/preset/seed.
     encoder : str
-        Image encoder: gabor, onnx:FILE, open_clip:MODEL or open_clip:MODEL/PRETRAINED.
+        Image encoder: gabor, a tower of the paper (RN50), onnx:FILE, open_clip:MODEL[/PRETRAINED] or
+        timm:MODEL[/PRETRAINED]; then options, as in RN50,layer=layer3,pool=mean. See `ubp encoders`.
     preset : tuple of str
         vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
-        released program).
+        released program); or one transformation of all images: flip, crop, grayscale, color-jitter, noise,
+        low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ubp.data.mne_study import import_epochs
+from ubp.data.facts import DATASETS
 from ubp.data.simulated import Simulation
 from ubp.data.simulated import simulate as make_study
 from ubp.data.study import Study
 from ubp.data.things_eeg2 import prepare_things_eeg2 as prepare_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
-from ubp.errors import InputError
-from ubp.progress import console, say
+from ubp.data.things_meg import prepare_things_meg as prepare_meg
+from ubp.data.things_meg_options import ThingsMEGOptions
+from ubp.look import write_look
+from ubp.progress import console, progress, say
 from ubp.tables import study_table
 
 
@@ -46,6 +47,27 @@ def info(path: Path, check: bool = False, allow_shared_concepts: bool = False) -
     return study
 
 
+def look(
+    path: Path,
+    out: Path = Path("look.html"),
+    subjects: Sequence[str] | None = None,
+    split: str = "train",
+    seed: int = 0,
+    allow_shared_concepts: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Write a page about a study's data; see :func:`ubp.look.write_look`."""
+    study = Study.open(path, allow_shared_concepts)
+    with progress(quiet) as bar:
+        task = bar.add_task("looking", total=len(subjects or study.subjects) + 1)
+        bar.advance(task, 0)
+        written = write_look(
+            out, study, subjects, split, seed, lambda name: bar.update(task, description=name, advance=1)
+        )
+    say(f"The page about {study.info.name}: {written}")
+    return written
+
+
 def prepare_things_eeg2(
     source: Path,
     out: Path,
@@ -60,18 +82,25 @@ def prepare_things_eeg2(
     return announce(prepare_eeg2(source, out, from_files, subjects, images, options, jobs=jobs, quiet=quiet))
 
 
+def prepare_things_meg(
+    source: Path,
+    out: Path,
+    subjects: Sequence[str] | None = None,
+    images: Path | None = None,
+    options: ThingsMEGOptions | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Make a study of THINGS-MEG; see :func:`ubp.data.things_meg.prepare_things_meg`."""
+    facts = DATASETS["things-meg"]
+    study = announce(prepare_meg(source, out, subjects, images, options, facts=facts, jobs=jobs, quiet=quiet))
+    if options and not options.zero_shot:
+        say("Concepts are in train and test: every command that opens it needs --allow-shared-concepts.")
+    return study
+
+
 def announce(study: Study) -> Study:
     """Say what was written and how to look at it."""
     out = study.root
     say(f"{out}: {len(study.subjects)} subjects, {len(study.images())} images; `ubp info {out}` prints what it holds.")
     return study
-
-
-def import_files(
-    files: Sequence[Path], out: Path, images: Path, subjects: Sequence[str] | None = None, **options: Any
-) -> Study:
-    """Make a study of files of epochs; options as of :func:`ubp.data.mne_study.import_epochs`."""
-    names = list(subjects) if subjects else [f"sub-{number:02d}" for number in range(1, len(files) + 1)]
-    if len(set(names)) != len(files):
-        raise InputError(f"There are {len(files)} files and {len(set(names))} subjects; name one subject per file.")
-    return announce(import_epochs(dict(zip(names, files, strict=True)), out, images, **options))

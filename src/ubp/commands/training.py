@@ -13,6 +13,7 @@ from ubp.experiment import CHECKPOINT, Job
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
+from ubp.images.levels import stored_levels
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, StoreFor, find_runs
@@ -81,7 +82,38 @@ def evaluate(
     unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
     if unfinished:
         say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
+    results = evaluate_models(
+        folders,
+        Path(runs),
+        study=study,
+        encoder=encoder,
+        repetitions=repetitions,
+        average=average,
+        n_way=n_way,
+        k=k,
+        ridge=ridge,
+        common=common,
+    )
+    results.save(Path(runs))
+    print_results(results)
+    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
+    return results
 
+
+def evaluate_models(
+    folders: Sequence[Path],
+    root: Path,
+    *,
+    study: Path | None = None,
+    encoder: str | None = None,
+    repetitions: int | None = None,
+    average: bool = True,
+    n_way: Sequence[int] = (),
+    k: int = 5,
+    ridge: bool = True,
+    common: Common = Common(),
+) -> Results:
+    """Evaluate models by their folders, all below `root`; writes the `ranks.csv` of each and prints nothing."""
     evaluation = Evaluation(
         store_finder(encoder, common),
         Study.open(study, common.allow_shared_concepts) if study else None,
@@ -92,22 +124,18 @@ def evaluate(
         k=k,
         ridge=ridge,
         device=str(pick_device(common.device)),
-        root=Path(runs),
+        root=root,
     )
     with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))
-        results = evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
-    results.save(Path(runs))
-    print_results(results)
-    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
-    return results
+        return evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
 
 
 def store_finder(encoder: str | None = None, common: Common = Common()) -> StoreFor:
     """How to get at the feature store of a model: the one it was trained with if it is there, else it is built."""
 
     def store_for(study: Study, about: Description) -> FeatureStore:
-        ladder = [about.preset.base]
+        ladder = stored_levels([about.preset.base])
         folder = (common.store or default_root()) / about.store_key
         if (folder / "manifest.json").exists():
             found = FeatureStore.open(folder)

@@ -23,6 +23,8 @@ Advance = Callable[[int], None]
 
 DESCRIPTION = "dataset.json"
 DONE = "parts.json"
+# of a program that has loaded its libraries, and a block of trials
+BASE_MEMORY = 1_200_000_000
 CORES_PER_JOB = 4
 MEMORY_SHARE = 0.8  # of what is available, for all jobs together
 

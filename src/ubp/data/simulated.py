@@ -228,6 +228,18 @@ def source(options: Simulation) -> str:
     return f"ubp simulate {json.dumps(dataclasses.asdict(options))}"
 
 
+def simulation_of(text: str) -> Simulation | None:
+    """The simulation that :func:`source` told of; None for another origin."""
+    start = "ubp simulate "
+    if not text.startswith(start):
+        return None
+    try:
+        content = json.loads(text.removeprefix(start))
+        return Simulation(**{**content, "channels": tuple(content["channels"])})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def describe(options: Simulation) -> str:
     """What the gaps are, in a sentence."""
     system = f"the brain sees images blurred at width {options.true_width}" if options.system_gap else "no System GAP"

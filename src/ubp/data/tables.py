@@ -64,7 +64,7 @@ def read_signals_header(path: Path) -> SignalsHeader:
     return header
 
 
-def read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], text: Sequence[str], separator: str = ",") -> pd.DataFrame:
     """Read a CSV file that must have `columns`; those in `text` stay text ("001", "NA"), further columns are kept.
 
     Raises
@@ -72,17 +72,19 @@ def read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.Da
     InputError
         When the file is absent, unreadable, ragged, or lacks a column.
     """
+    expected = f"expected the columns {', '.join(columns)}" if columns else "expected rows below a row of names"
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a table with the columns {', '.join(columns)}.")
+        raise InputError(f"{path} does not exist; expected a table, {expected.removeprefix('expected ')}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            found = list(pd.read_csv(path, nrows=0).columns)
+            found = list(pd.read_csv(path, nrows=0, sep=separator).columns)
             missing = [name for name in columns if name not in found]
             if missing:
-                raise InputError(f"{path} has no column {missing[0]!r}; expected the columns {', '.join(columns)}.")
+                raise InputError(f"{path} has no column {missing[0]!r}; {expected}.")
             return pd.read_csv(
                 path,
+                sep=separator,
                 # interned: an image's name is stored once, however many trials and subjects there are
                 converters=dict.fromkeys(text, sys.intern),
                 # "NA" and "null" are names like any other
@@ -92,7 +94,7 @@ def read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.Da
             )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a table ({reason}); expected {', '.join(columns)}.") from error
+        raise InputError(f"{path} cannot be read as a table ({reason}); {expected}.") from error
 
 
 def read_trials(path: Path, n_trials: int) -> pd.DataFrame:
@@ -127,18 +129,20 @@ def read_trials(path: Path, n_trials: int) -> pd.DataFrame:
     return table
 
 
-def read_channels(path: Path, n_channels: int) -> pd.DataFrame:
-    """Read and check a channels.csv that describes `n_channels` channels.
+def read_channels(
+    path: Path, n_channels: int, separator: str = ",", signals: str = "signals.npy beside it"
+) -> pd.DataFrame:
+    """Read and check a channels.csv that describes the `n_channels` channels of `signals`.
 
     Raises
     ------
     InputError
         When the length is another, or a name is empty or occurs twice.
     """
-    table = read_table(path, CHANNEL_COLUMNS, text=CHANNEL_COLUMNS)
+    table = read_table(path, CHANNEL_COLUMNS, CHANNEL_COLUMNS, separator)
     if len(table) != n_channels:
         raise InputError(
-            f"{path} has {len(table)} rows and signals.npy beside it has {n_channels} channels; "
+            f"{path} has {len(table)} rows and {signals} has {n_channels} channels; "
             "expected one row per channel, in the same order."
         )
     empty = (table["name"].str.strip() == "").to_numpy()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.data.assembly import Advance, RecordingPlan
+from ubp.data.assembly import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.epochs import EpochCut
 from ubp.data.facts import DatasetFacts
 from ubp.data.signals_file import SignalsFile
@@ -16,9 +16,6 @@ from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_eeg2_raw import SessionFile, check_complete, choose
 from ubp.data.things_eeg2_ready import LAYOUTS, ReadyFile, trials_table
 from ubp.errors import InputError
-
-# of a program that has loaded its libraries, and a block of trials
-BASE_MEMORY = 1_200_000_000
 
 ConditionTables = dict[str, pd.DataFrame]
 

@@ -60,7 +60,7 @@ class ImageFolder:
             if count > MAX_FILES:
                 raise InputError(f"{folder} holds more than {MAX_FILES} images; expected the folder of THINGS images.")
         if not count:
-            raise InputError(f"{folder} holds no image; unpack training_images.zip and test_images.zip there.")
+            raise InputError(f"{folder} holds no image; unpack the archives of images there.")
 
     def match(self, images: Iterable[str]) -> dict[str, Path]:
         """The file of each image.
@@ -161,9 +161,13 @@ def condition_table(images: list[str], split: str, facts: DatasetFacts, where: P
 
 def place_images(folder: Path, files: Mapping[str, Path], link: bool) -> None:
     """Put each file into `folder` under its name: as a hard link where asked for and possible, else as a copy."""
+    made: set[Path] = set()
     for image, source in files.items():
-        target = inside(folder, image)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = folder / image
+        # once per folder: it follows links, which takes seconds for all images of THINGS
+        if target.parent not in made or target.name == "..":
+            inside(folder, image).parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
         if link:
             try:
                 os.link(source.resolve(), target)

@@ -69,14 +69,18 @@ class Blur:
             return "crisp"
         name = f"w{self.width}-{self.curve}"
         if self.curve in ("exponential", "logarithmic"):
-            name += _digits(self.decay)
+            name += digits(self.decay)
         if self.strength != 1 and self.curve != "uniform":
-            name += f"-strength{_digits(self.strength)}"
+            name += f"-strength{digits(self.strength)}"
         if self.sigma is not None:
-            name += f"-sigma{_digits(self.sigma)}"
+            name += f"-sigma{digits(self.sigma)}"
         if self.fixation is not None and self.curve != "uniform":
-            name += "-at" + "x".join(_digits(x) for x in self.fixation)
+            name += "-at" + "x".join(digits(x) for x in self.fixation)
         return name
+
+    def apply(self, images: Tensor, keys: Sequence[str] = ()) -> Tensor:
+        """Blur images; nothing is random, so the keys have no part."""
+        return blur(images, self)
 
 
 def gaussian_sigma(width: int) -> float:
@@ -349,7 +353,7 @@ def _check_curve(curve: str, decay: float, strength: float) -> None:
         raise ValueError(f"The blur strength is {strength}, but must lie in 0..1.")
 
 
-def _digits(number: float) -> str:
+def digits(number: float) -> str:
     """Shortest text that gives the number back, without a trailing ".0"."""
     return re.sub(r"\.0$", "", repr(float(number)))
 

@@ -1,175 +1,150 @@
-"""CLIP image towers from open_clip: by published checkpoint, or from a local checkpoint file."""
+"""CLIP image towers from open_clip: by published checkpoint, from a local checkpoint file, or with random weights."""
 
-import difflib
-import hashlib
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import nn
 
 from ubp.errors import InputError, UbpError
-from ubp.files import digest
+from ubp.images.hub import fetched
+from ubp.images.spec import Reading, near_names, one_of
+from ubp.images.tower import TowerEncoder, plan
+from ubp.images.weights import RANDOM, RANDOM_SEED, fitted, local_file, read_weights
 
 QUICK_GELU = "-quickgelu"
+# Stands in for the text tower, which is never used: the real ones cost time, memory and, some of them, a download.
+_TEXT = {"context_length": 4, "vocab_size": 10, "width": 8, "heads": 1, "layers": 1}
 
 
-class ClipEncoder:
-    """Image tower of a CLIP model, frozen, in float32.
+class ClipEncoder(TowerEncoder):
+    """Image tower of a CLIP model, frozen.
 
     Images are squashed to the tower's size with bilinear interpolation, as the paper's program prepares them, then
     normalised with the checkpoint's own mean and standard deviation. The vector is the tower's output in the joint
-    space of image and text, what open_clip's ``encode_image`` returns.
+    space of image and text, what open_clip's ``encode_image`` returns, unless layers are asked for.
 
     Parameters
     ----------
     model : str
-        A key of `TOWERS`; with ``-quickgelu`` appended, a local checkpoint is run with that activation (OpenAI's
-        ViT weights need it; the RN towers have no GELU).
+        A key of `TOWERS`, or any other model of open_clip; with ``-quickgelu`` appended, a local checkpoint is run
+        with that activation (OpenAI's ViT weights need it; the RN towers have no GELU).
     pretrained : str, optional
         Tag of a checkpoint published for open_clip, fetched once and kept in the hub's cache; or the path of a
         local checkpoint (``.safetensors``, or a state dict saved by torch), of the whole CLIP model or its image
-        tower alone. A local file is normalised as the paper's checkpoint of that tower. Default: the paper's tag.
+        tower alone; or ``"none"`` for random weights, the same every time. A local file is normalised as the model's
+        default checkpoint. Default: the paper's checkpoint, or the only one there is.
     device : str
         Where the tower runs.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Digest of the weights as loaded and of the preprocessing, wherever the weights came from.
+    reading : Reading
+        Layers, pool and precision.
 
     Raises
     ------
     InputError
-        When the model or tag is unknown, the weights cannot be fetched, or the file holds another architecture.
+        When the model, tag or layer is unknown, the weights cannot be fetched, or the file holds another architecture.
     UbpError
         When open_clip is not installed.
 
     Notes
     -----
-    Deterministic on the cpu. Convolutions and matrix products may round differently for another batch size, about
-    1e-6 relative. On CUDA, TF32 is off and cuDNN's deterministic algorithms are used.
-
     Source: Radford et al., "Learning transferable visual models from natural language supervision", ICML 2021;
     Cherti et al., "Reproducible scaling laws for contrastive language-image learning", CVPR 2023.
     """
 
-    interpolation = "bilinear"
-
-    def __init__(self, model: str, pretrained: str | None = None, device: str = "cpu"):
-        base = model.removesuffix(QUICK_GELU)
-        if base not in TOWERS:
-            near = difflib.get_close_matches(base, TOWERS, n=2, cutoff=0.5) or list(TOWERS)
-            raise InputError(f"The open_clip model {model!r} is unknown here; expected one of {', '.join(near)}.")
-        try:
-            import open_clip
-        except ImportError as error:
-            raise UbpError(
-                "An open_clip: encoder needs open_clip; install it with: pip install 'ubp[clip]'."
-            ) from error
-        pretrained = pretrained or TOWERS[base]
+    def __init__(self, model: str, pretrained: str | None = None, device: str = "cpu", reading: Reading = Reading()):
+        open_clip = import_open_clip()
+        base = _known(open_clip, model)
+        default = TOWERS.get(base.removesuffix(QUICK_GELU)) or next(iter(_tags(open_clip, base)), "")
+        pretrained, file = _chosen(open_clip, model, base, pretrained, default)
         published = open_clip.get_pretrained_cfg(base, pretrained)
-        file = Path(_fetch(open_clip, base, pretrained, published)) if published else Path(pretrained).expanduser()
-        if not file.is_file():
-            tags = open_clip.list_pretrained_tags_by_model(base)
-            tags = difflib.get_close_matches(pretrained, tags, n=4, cutoff=0.3) or tags
-            raise InputError(
-                f"{pretrained!r} is neither a file nor a checkpoint of {base}; expected the path of a local "
-                f"checkpoint or one of {', '.join(tags)}."
-            )
-        preprocessing = published or open_clip.get_pretrained_cfg(base, TOWERS[base])
-        mean, std = preprocessing["mean"], preprocessing["std"]
-        quick_gelu = model.endswith(QUICK_GELU) or bool(published.get("quick_gelu"))
-
+        preprocessing = published or open_clip.get_pretrained_cfg(base, default)
         config = open_clip.get_model_config(base)
-        self.name = f"open_clip:{model}/{pretrained if published else file.name}"
-        self.size = int(config["vision_cfg"]["image_size"])
-        self.dim = int(config["embed_dim"])
-        self.device = torch.device(device)
-        # On the meta device nothing is allocated or drawn at random; the text tower never comes to life.
+        quick_gelu = model.endswith(QUICK_GELU) or bool(config.get("quick_gelu") or published.get("quick_gelu"))
+        size = int(config["vision_cfg"]["image_size"])
+
+        # On the meta device nothing is allocated or drawn at random.
         with torch.device("meta"):
-            tower = open_clip.CLIP(**{**config, "quick_gelu": quick_gelu}).visual
-        weights = _fitting(_read_tower(file), tower, base, file)
-        self.fingerprint = digest("open_clip", base, repr((quick_gelu, mean, std, self.size)), _hash(weights))
-        tower.load_state_dict(weights, assign=True)
-        self._tower = tower.requires_grad_(False).eval().to(self.device)
-        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
-        self._std = torch.tensor(std, device=self.device)[:, None, None]
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Encode (n, 3, size, size) float32 pixels in 0..1 to (n, dim) float32 on the cpu, not normalised."""
-        with (
-            torch.no_grad(),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
-            features: Tensor = self._tower((pixels.to(self.device) - self._mean) / self._std)
-            return features.float().cpu()
-
-
-def _fetch(open_clip: Any, model: str, tag: str, published: dict[str, Any]) -> str:
-    try:
-        return str(open_clip.download_pretrained(published))
-    except Exception as error:  # the hub, requests and urllib share no other base
-        source = published.get("hf_hub", "").strip("/")
-        where = f"open_clip_model.safetensors of {source} on the Hugging Face hub" if source else published["url"]
-        raise InputError(
-            f"The weights of open_clip:{model}/{tag} could not be fetched ({type(error).__name__}); connect this "
-            f"machine to the network, or bring {where} here and pass open_clip:{model}/PATH-OF-THAT-FILE."
-        ) from error
-
-
-def _read_tower(file: Path) -> dict[str, Tensor]:
-    """Tensors of the image tower, without prefix; of safetensors nothing else is read."""
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as content:
-                keys = content.keys()
-                visual = [key for key in keys if ".visual." in f".{key}"] or keys
-                found: Any = {key: content.get_tensor(key) for key in visual}
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        raise InputError(
-            f"{file} cannot be read as weights alone (it may be cut short, or hold code, as OpenAI's own .pt files "
-            "do); expected a .safetensors file or a state dict saved by torch."
-        ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
-        raise InputError(f"{file} does not hold a state dict; expected names and tensors of a CLIP model.")
-    found = {key.removeprefix("module."): value for key, value in found.items()}
-    visual = {key.removeprefix("visual."): value for key, value in found.items() if key.startswith("visual.")}
-    return visual or found
-
-
-def _fitting(found: dict[str, Tensor], tower: torch.nn.Module, model: str, file: Path) -> dict[str, Tensor]:
-    """The tensors of `tower` in float32, or one sentence on why `found` is another architecture."""
-    counter = "num_batches_tracked"  # some checkpoints lack it; in eval mode it has no part
-    wanted = {k: v for k, v in tower.state_dict().items() if not k.endswith(counter)}
-    found = {k: v for k, v in found.items() if not k.endswith(counter)}
-    missing = sorted(wanted.keys() - found.keys())
-    extra = sorted(found.keys() - wanted.keys())
-    shaped = [k for k in sorted(wanted.keys() & found.keys()) if wanted[k].shape != found[k].shape]
-    if missing or extra or shaped:
-        raise InputError(
-            f"{file} holds another architecture than {model}: {len(missing)} tensors of its image tower are missing, "
-            f"{len(extra)} are unknown to it and {len(shaped)} have another shape (first: "
-            f"{(shaped + missing + extra)[0]}); name the model that the file was saved from."
+            built = image_tower(open_clip, base, quick_gelu).eval()
+        outlets = plan(built, reading, size, f"open_clip:{model}")
+        if pretrained == RANDOM or "timm_model_name" in config["vision_cfg"]:  # timm's have buffers that no file holds
+            with torch.random.fork_rng(devices=()):
+                torch.manual_seed(RANDOM_SEED)
+                built = image_tower(open_clip, base, quick_gelu)
+        if pretrained != RANDOM:
+            path = file or _fetch(open_clip, f"open_clip:{model}/{pretrained}", published)
+            built.load_state_dict(fitted(read_weights(path, "visual."), built, model, path), assign=True)
+        super().__init__(
+            built,
+            outlets,
+            name=f"open_clip:{model}/{file.name if file else pretrained}",
+            architecture=f"open_clip:{base.removesuffix(QUICK_GELU)}{QUICK_GELU if quick_gelu else ''}",
+            size=size,
+            mean=preprocessing.get("mean", open_clip.OPENAI_DATASET_MEAN),
+            std=preprocessing.get("std", open_clip.OPENAI_DATASET_STD),
+            interpolation="bilinear",
+            precision=reading.precision,
+            device=device,
         )
-    weights = {k: found[k].float() for k in sorted(wanted)}
-    counters = {k: torch.zeros((), dtype=v.dtype) for k, v in tower.state_dict().items() if k.endswith(counter)}
-    return weights | counters
 
 
-def _hash(weights: dict[str, Tensor]) -> bytes:
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].contiguous()
-        total.update(f"{name} {tuple(value.shape)} {value.dtype};".encode())
-        total.update(value.numpy().data)
-    return total.digest()
+def import_open_clip() -> Any:
+    """The library, or one sentence on how to install it."""
+    try:
+        import open_clip
+    except ImportError as error:
+        raise UbpError("An open_clip: encoder needs open_clip; install it with: pip install 'ubp[clip]'.") from error
+    return open_clip
+
+
+def image_tower(open_clip: Any, model: str, quick_gelu: bool = False) -> nn.Module:
+    """The image tower of a model of open_clip, fresh; on the meta device if that is the default one."""
+    config = open_clip.get_model_config(model)
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    tower: nn.Module = open_clip.CLIP(config["embed_dim"], vision, _TEXT, quick_gelu).visual
+    return tower
+
+
+def _known(open_clip: Any, model: str) -> str:
+    """The model's name in open_clip, which has configurations with quick GELU for some models only."""
+    known = open_clip.list_models()
+    base = model if model in known else model.removesuffix(QUICK_GELU)
+    if base not in known:
+        near = near_names(base, known) or list(TOWERS)
+        raise InputError(f"The open_clip model {model!r} is unknown; expected one of {', '.join(near)}.")
+    return base
+
+
+def _tags(open_clip: Any, base: str) -> list[str]:
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(base)
+    return tags
+
+
+def _chosen(open_clip: Any, model: str, base: str, pretrained: str | None, default: str) -> tuple[str, Path | None]:
+    """The checkpoint's tag, path or ``"none"``; and the file, if it is a local one."""
+    tags = _tags(open_clip, base)
+    if pretrained is None and base not in TOWERS and len(tags) != 1:
+        expected = f", where PRETRAINED is one of {', '.join(tags)}" if tags else ", the path of a local one, or /none"
+        raise InputError(
+            f"open_clip:{model} has {len(tags) or 'no'} published checkpoints and no default; expected "
+            f"open_clip:{model}/PRETRAINED{expected}."
+        )
+    pretrained = pretrained or default
+    if pretrained == RANDOM or open_clip.get_pretrained_cfg(base, pretrained):
+        return pretrained, None
+    file = local_file(pretrained)
+    if file is None:
+        raise InputError(
+            f"{pretrained!r} is neither a file nor a checkpoint of {model}; expected the path of a local "
+            f"checkpoint{' or ' if tags else ''}{one_of(pretrained, tags) if tags else ''}."
+        )
+    return pretrained, file
+
+
+def _fetch(open_clip: Any, spec: str, published: dict[str, Any]) -> Path:
+    repository, _, name = published.get("hf_hub", "").rpartition("/")
+    names = (name,) if name else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return fetched(spec, repository, names, lambda: open_clip.download_pretrained(published), published["url"])
 
 
 # The paper's eight towers, each with the checkpoint that its program uses.

@@ -1,6 +1,6 @@
 """Frozen image encoders behind one small interface, and the table that names them."""
 
-import difflib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +8,8 @@ from typing import Protocol
 from torch import Tensor
 
 from ubp.errors import InputError
+from ubp.images.clip import TOWERS, ClipEncoder
+from ubp.images.spec import Reading, near_names, read_options, split_spec
 
 
 class ImageEncoder(Protocol):
@@ -56,7 +58,16 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
     Parameters
     ----------
     spec : str
-        ``"gabor"``, ``"onnx:FILE"`` or ``"open_clip:MODEL[/PRETRAINED]"``; see `ENCODERS`.
+        One of `USAGE`, or one of the paper's eight towers by its name alone (``"RN50"``, ``"ViT-B-32"``; all are in
+        `ubp.images.clip.TOWERS`), with the paper's checkpoint. PRETRAINED is a published checkpoint's tag, a local
+        file, or ``none`` for random weights. Options follow after commas:
+
+        - ``layer=`` an intermediate block by path or number, instead of the tower's output; several joined by ``+``,
+          each brought to length 1 before they are put side by side (see `ubp.images.layers.find_layer`),
+        - ``pool=`` ``cls``, ``mean``, ``gem`` or ``attention``; by default the class token where there is one, else
+          the mean (see `ubp.images.pools`),
+        - ``precision=`` ``fp32`` (default), ``bf16``, or ``fp16`` on a GPU,
+        - ``size=`` of the images in pixels, for timm's models.
     device : str
         ``"cpu"``, ``"cuda"``, ``"mps"``; an encoder that cannot use it runs on the cpu.
 
@@ -72,36 +83,58 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
     >>> encoder = image_encoder("gabor")
     >>> encoder.size, encoder.dim
     (96, 972)
+    >>> image_encoder("RN50/none,layer=layer3+layer4,pool=gem").dim
+    3072
     """
-    prefix, colon, argument = spec.partition(":")
+    address, options = split_spec(spec)
+    prefix, colon, argument = address.partition(":")
+    if re.split("[/:]", address)[0] in TOWERS:
+        prefix, colon, argument = "open_clip", ":", address
     if prefix not in ENCODERS:
-        near = difflib.get_close_matches(prefix, ENCODERS, n=2, cutoff=0.5)
-        expected = " or ".join(USAGE[name] for name in near) or f"one of {', '.join(USAGE.values())}"
+        near = near_names(prefix, [*ENCODERS, *TOWERS], 2)
+        expected = " or ".join(USAGE.get(name, name) for name in near)
+        expected = expected or f"one of {', '.join([*USAGE.values(), *TOWERS])}"
         raise InputError(f"The image encoder {spec!r} is unknown; expected {expected}.")
     if bool(argument) != (":" in USAGE[prefix]) or bool(colon) != bool(argument):
         raise InputError(f"The image encoder {spec!r} is incomplete or has too much; expected {USAGE[prefix]}.")
-    return ENCODERS[prefix](argument, device)
+    return ENCODERS[prefix](argument, read_options(spec, options, OPTIONS.get(prefix, ())), device)
 
 
 # Each factory imports its own library, so that nobody pays for one that is not asked for.
-def _gabor(argument: str, device: str) -> ImageEncoder:
+def _gabor(argument: str, reading: Reading, device: str) -> ImageEncoder:
     from ubp.images.gabor import GaborEncoder
 
     return GaborEncoder()
 
 
-def _onnx(argument: str, device: str) -> ImageEncoder:
+def _onnx(argument: str, reading: Reading, device: str) -> ImageEncoder:
     from ubp.images.onnx import OnnxEncoder
 
     return OnnxEncoder(Path(argument), device)
 
 
-def _open_clip(argument: str, device: str) -> ImageEncoder:
-    from ubp.images.clip import ClipEncoder
+def _open_clip(argument: str, reading: Reading, device: str) -> ImageEncoder:
+    model, _, pretrained = argument.partition("/")
+    return ClipEncoder(model, pretrained or None, device, reading)
+
+
+def _timm(argument: str, reading: Reading, device: str) -> ImageEncoder:
+    from ubp.images.timm import TimmEncoder
 
     model, _, pretrained = argument.partition("/")
-    return ClipEncoder(model, pretrained or None, device)
+    return TimmEncoder(model, pretrained or None, device, reading)
 
 
-ENCODERS: dict[str, Callable[[str, str], ImageEncoder]] = {"gabor": _gabor, "onnx": _onnx, "open_clip": _open_clip}
-USAGE = {"gabor": "gabor", "onnx": "onnx:FILE", "open_clip": "open_clip:MODEL[/PRETRAINED]"}
+ENCODERS: dict[str, Callable[[str, Reading, str], ImageEncoder]] = {
+    "gabor": _gabor,
+    "onnx": _onnx,
+    "open_clip": _open_clip,
+    "timm": _timm,
+}
+USAGE = {
+    "gabor": "gabor",
+    "onnx": "onnx:FILE",
+    "open_clip": "open_clip:MODEL[/PRETRAINED]",
+    "timm": "timm:MODEL[/PRETRAINED]",
+}
+OPTIONS = {"open_clip": ("layer", "pool", "precision"), "timm": ("layer", "pool", "precision", "size")}

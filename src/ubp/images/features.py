@@ -1,4 +1,4 @@
-"""FeatureStore: a unit vector for every image at every blur level, made once and found by content."""
+"""FeatureStore: a unit vector for every image at every level, made once and found by content."""
 
 import contextlib
 import fcntl
@@ -17,35 +17,41 @@ from torch import Tensor
 from ubp.errors import InputError, UbpError
 from ubp.files import disk_errors, inside, write_json
 from ubp.images.blur import Blur
-from ubp.images.encode import clear_work, encode_levels, has_idle_work
+from ubp.images.encode import Compute, encode_levels
 from ubp.images.encoders import ImageEncoder
-from ubp.images.manifest import MANIFEST, hash_images, make_manifest, read_manifest
+from ubp.images.ladder import neighbours
+from ubp.images.levels import Level, Mean, stored_levels
+from ubp.images.manifest import DTYPES, MANIFEST, hash_images, make_manifest, read_manifest
+from ubp.images.partial_rows import clear_work, has_idle_work
+from ubp.images.pipeline import Sources
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Vectors of images at blur levels, in one folder: ``manifest.json`` and ``<level name>.npy`` per level.
+    """Vectors of images at levels, in one folder: ``manifest.json`` and ``<level name>.npy`` per level.
 
-    Each level file is float32 of shape (n_images, dim), rows in the order of `images`, every row of length 1.
-    Make one with `build` or `open`.
+    Each level file is of shape (n_images, dim) and the store's dtype, rows in the order of `images`, every row of
+    length 1. Whatever the dtype, vectors are read as float32. Make one with `build` or `open`.
 
     Attributes
     ----------
     folder : Path
         ``<root>/<key>``.
     key : str
-        Digest of the images' names and bytes, the encoder's fingerprint and the code version of the transform. Levels
-        are added to a store under their names, which hold every parameter of the blur.
+        Digest of the images' names and bytes, the encoder's fingerprint, the code version of the transform and the
+        dtype. Levels are added to a store under their names, which hold every parameter.
     images : tuple of str
         Sorted, relative to the image folder.
     dim : int
         Length of a vector.
-    encoder_fingerprint : str
-        Digest of the encoder's weights and preprocessing.
     encoder_name : str
         For people.
+    encoder_fingerprint : str
+        Digest of the encoder's weights and preprocessing.
+    dtype : str
+        Of the level files, a key of `ubp.images.manifest.DTYPES`.
     computed : tuple of str
         Names of the levels that this `build` had to compute; empty when there was nothing to do.
     """
@@ -56,6 +62,7 @@ class FeatureStore:
     dim: int
     encoder_name: str
     encoder_fingerprint: str
+    dtype: str = "float32"
     computed: tuple[str, ...] = ()
 
     @classmethod
@@ -64,11 +71,13 @@ class FeatureStore:
         image_folder: Path,
         images: Sequence[str],
         encoder: ImageEncoder,
-        ladder: Sequence[Blur],
+        ladder: Sequence[Level],
         root: Path | None = None,
         batch_size: int = 32,
         quiet: bool = False,
         checkpoint_seconds: float = 1.0,
+        dtype: str = "float32",
+        compute: Compute = encode_levels,
     ) -> "FeatureStore":
         """Find the store of these images and this encoder, and compute the levels it lacks.
 
@@ -84,7 +93,7 @@ class FeatureStore:
             Order and duplicates do not matter.
         encoder : ImageEncoder
             See `ubp.images.encoders.image_encoder`.
-        ladder : sequence of Blur
+        ladder : sequence of Level
             The levels; widths are in pixels of the encoder's size.
         root : Path, optional
             Folder of all stores; default ``$UBP_CACHE``, or the user's cache folder of this platform.
@@ -93,7 +102,11 @@ class FeatureStore:
         quiet : bool
             No progress bar. Without a terminal there is none anyway.
         checkpoint_seconds : float
-            How much work a stop may cost at most, beside the block in hand.
+            How much work a stop may cost at most, beside the blocks in hand.
+        dtype : {"float32", "float16"}
+            Of the level files; with float16 they take half the room, and a cosine moves by up to 1e-3.
+        compute : callable
+            What makes the level files; by default this process, see `ubp.images.on_ray` for many machines.
 
         Raises
         ------
@@ -108,15 +121,18 @@ class FeatureStore:
                 f"A feature store got {len(images)} images, {len(ladder)} levels and batch size {batch_size}; "
                 "expected at least one of each."
             )
-        names = tuple(sorted(set(images)))
-        paths = [inside(Path(image_folder), name) for name in names]
-        hashes = hash_images(paths)
-        manifest = make_manifest(dict(zip(names, hashes, strict=True)), encoder)
+        if dtype not in DTYPES:
+            raise InputError(f"The dtype {dtype!r} of a feature store is unknown; expected {' or '.join(DTYPES)}.")
+        names = sorted(set(images))
+        for name in names:
+            inside(Path(image_folder), name)
+        sources = Sources(Path(image_folder), names, hash_images(Path(image_folder), names))
+        manifest = make_manifest(dict(zip(names, sources.sha256, strict=True)), encoder, dtype)
         folder = (default_root() if root is None else Path(root)) / manifest["key"]
-        wanted = {level.name: level for level in ladder}
+        wanted = {level.name: level for level in stored_levels(ladder)}
         computed: tuple[str, ...] = ()
 
-        def missing() -> dict[str, Blur]:
+        def missing() -> dict[str, Level]:
             return {name: level for name, level in wanted.items() if not (folder / f"{name}.npy").exists()}
 
         if missing() or not (folder / MANIFEST).exists() or has_idle_work(folder):
@@ -130,8 +146,7 @@ class FeatureStore:
                 to_do = missing()
                 computed = tuple(to_do)
                 if to_do:
-                    sources = list(zip(names, paths, hashes, strict=True))
-                    encode_levels(folder, to_do, sources, encoder, batch_size, quiet, checkpoint_seconds)
+                    compute(folder, to_do, sources, encoder, batch_size, DTYPES[dtype], quiet, checkpoint_seconds)
                 clear_work(folder)
         if not computed:
             log.info("Nothing to do: %s has the levels %s.", folder, ", ".join(wanted))
@@ -155,7 +170,7 @@ class FeatureStore:
             )
         images = tuple(sorted(manifest["images"]))
         about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint")}
-        store = cls(folder, manifest["key"], images, manifest["dim"], **about)
+        store = cls(folder, manifest["key"], images, manifest["dim"], dtype=manifest["dtype"], **about)
         for name in store.levels:
             store._rows(name)
         return store
@@ -165,13 +180,13 @@ class FeatureStore:
         """Names of the levels that are there, sorted."""
         return tuple(sorted(file.stem for file in self.folder.glob("*.npy")))
 
-    def vectors(self, level: Blur, images: Sequence[str] | None = None) -> np.ndarray:
+    def vectors(self, level: Level, images: Sequence[str] | None = None) -> np.ndarray:
         """Unit vectors of one level.
 
         Parameters
         ----------
-        level : Blur
-            One of the levels the store was built with.
+        level : Level
+            One of the levels the store was built with, or a mean of such.
         images : sequence of str, optional
             In any order, repeats allowed; by default all, in the order of `images`.
 
@@ -184,6 +199,9 @@ class FeatureStore:
         InputError
             When the level or an image is not in the store, or a vector is damaged.
         """
+        if isinstance(level, Mean):
+            parts = [self.vectors(part, images) for part in level.levels]
+            return _directions(np.sum(parts, axis=0), self.folder, level.name)
         if level.name not in self.levels:
             raise InputError(
                 f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "
@@ -198,15 +216,49 @@ class FeatureStore:
                     "build the store with the images of this study."
                 )
             rows = rows[[self._row_of[image] for image in images]]
-        vectors = np.array(rows)
-        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3).all():
+        vectors = np.array(rows, dtype=np.float32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.abs(lengths - 1) < 1e-3).all():
             raise InputError(
                 f"{self.folder / level.name}.npy holds a vector that is not of length 1, so it is damaged; "
                 "delete the file and build the store again."
             )
-        return vectors
+        return vectors if rows.dtype == np.float32 else vectors / lengths
 
-    def ladder(self, levels: Sequence[Blur], images: Sequence[str] | None = None) -> Tensor:
+    def at(self, width: float, like: Blur | None = None, images: Sequence[str] | None = None) -> np.ndarray:
+        r"""Unit vectors at a kernel width between stored ones, by linear interpolation and normalisation.
+
+        .. math:: v(w) \propto (1 - t) v(w_0) + t v(w_1), \quad t = (w - w_0) / (w_1 - w_0)
+
+        ``w_0`` and ``w_1`` are the nearest stored widths of one family: blurs that differ in width only. Width 1, the
+        crisp images, belongs to every family. At a stored width these are the stored vectors. The error against direct
+        computation is what ``benchmarks/ladder_interpolation.py`` measures.
+
+        Parameters
+        ----------
+        width : float
+            Kernel width in pixels, within the stored widths of the family.
+        like : Blur, optional
+            Any blur of the family; needed when the store holds several.
+        images : sequence of str, optional
+            As in `vectors`.
+
+        Returns
+        -------
+        ndarray of shape (n_images, dim), float32
+
+        Raises
+        ------
+        InputError
+            When the width lies outside the stored ones, or the family is not clear; and as in `vectors`.
+        """
+        low, high, weight = neighbours(self.levels, width, like, str(self.folder))
+        if weight == 0:
+            return self.vectors(low, images)
+        mixed = (1 - weight) * self.vectors(low, images).astype(np.float64) + weight * self.vectors(high, images)
+        return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+
+    def ladder(self, levels: Sequence[Level], images: Sequence[str] | None = None) -> Tensor:
         """Unit vectors of several levels, float32 of shape (n_levels, n_images, dim); see `vectors`."""
         return torch.from_numpy(np.stack([self.vectors(level, images) for level in levels]))
 
@@ -222,12 +274,19 @@ class FeatureStore:
             found = f"{rows.dtype} of shape {rows.shape}"
         except (OSError, ValueError, EOFError) as error:
             rows, found = np.empty(0), f"a file that is cut short or not an array ({error})"
-        if rows.shape != expected or rows.dtype != np.float32:
+        if rows.shape != expected or rows.dtype != np.dtype(self.dtype):
             raise InputError(
-                f"{file} holds {found}; expected float32 of shape {expected}, delete the file and build the store "
+                f"{file} holds {found}; expected {self.dtype} of shape {expected}, delete the file and build the store "
                 "again."
             )
         return rows
+
+
+def _directions(vectors: np.ndarray, folder: Path, level: str) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (lengths > 0).all():
+        raise InputError(f"{folder} has an image whose vectors cancel at level {level}; expected a direction.")
+    return vectors / lengths
 
 
 def default_root() -> Path:

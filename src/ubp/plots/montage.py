@@ -5,20 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from ubp.files import inside
-from ubp.images.load import load_image
-from ubp.plots.style import GREY, RIGHT_COLOUR, WIDTH, new_figure, write
+from ubp.plots.style import WIDTH, new_figure, write
+from ubp.plots.thumbnails import TALL, draw_tile
 
-TILE = 160  # pixels of a tile's side
 STEP = 1.12  # tiles from one column to the next
-TALL = 1.3  # tiles from one row to the next, with room for a name
 START = 0.95  # tiles left of the first column, for the rank
 BREAK = 0.3  # tiles between the seen image and the best ones
-NAME_LENGTH = 20
 
 
 def choose_queries(ranks: np.ndarray, n_queries: int, seed: int = 0) -> np.ndarray:
@@ -87,33 +81,13 @@ def montage_figure(
         for i, row in enumerate(rows.to_dict("records")):
             top = 0.35 + TALL * i
             write(axes, START - 0.12, top + 0.5, f"rank {row['rank']:g}", ha="right", va="center", fontsize=10)
-            _tile(axes, image_folder, row["image"], START, top, names)
+            draw_tile(axes, image_folder, row["image"], START, top, names)
             for place, column in enumerate(places):
-                _tile(axes, image_folder, row[column], _column(place), top, names, right=row[column] == row["image"])
+                draw_tile(
+                    axes, image_folder, row[column], _column(place), top, names, right=row[column] == row["image"]
+                )
     return figure
 
 
 def _column(place: int) -> float:
     return START + BREAK + STEP * (1 + place)
-
-
-def _tile(
-    axes: Axes,
-    folder: Path,
-    image: str,
-    left: float,
-    top: float,
-    names: Mapping[str, str] | None,
-    right: bool = False,
-) -> None:
-    pixels = load_image(inside(folder, image), TILE).permute(1, 2, 0).numpy()
-    axes.imshow(pixels, extent=(left, left + 1, top + 1, top), interpolation="lanczos", aspect="equal", gid=image)
-    if right:
-        frame = Rectangle(
-            (left, top), 1, 1, fill=False, edgecolor=RIGHT_COLOUR, linewidth=4, gid="right", zorder=3, joinstyle="miter"
-        )
-        axes.add_patch(frame)
-    name = (names or {}).get(image, Path(image).stem)
-    name = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
-    colour, weight = (RIGHT_COLOUR, "bold") if right else (GREY, "normal")
-    write(axes, left + 0.5, top + 1.06, name, ha="center", va="top", fontsize=7, color=colour, weight=weight)

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 WIDTH = 9.0  # inches; one width for all, so that type has one size when figures stand below each other
@@ -45,6 +46,10 @@ METHOD_COLOURS = {
     "ridge": "#000000",
 }
 OTHER_COLOURS = ("#009E73", "#56B4E9", "#8C6BB1", "#7F7F00")
+SPLIT_COLOURS = {"train": "#0072B2", "test": "#E69F00"}
+SUBJECT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SUBJECT_LINES = ("-", "--", ":", "-.")
+MOST_NAMES = 75  # channel names that fit an axis
 
 
 @contextmanager
@@ -64,6 +69,28 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
         else:
             styles[method] = {"color": METHOD_COLOURS.get(method) or next(others), "linestyle": "-"}
     return styles
+
+
+def subject_styles(subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and line of each subject: colours come again with another kind of line."""
+    n = len(SUBJECT_COLOURS)
+    return {
+        subject: {"color": SUBJECT_COLOURS[i % n], "linestyle": SUBJECT_LINES[i // n % len(SUBJECT_LINES)]}
+        for i, subject in enumerate(subjects)
+    }
+
+
+def channel_ticks(axis: Axis, names: Sequence[str], rotation: float = 0) -> None:
+    """Name every channel where the names fit, else some at equal steps."""
+    step = -(-len(names) // MOST_NAMES)
+    shown = range(0, len(names), step)
+    axis.set_ticks(list(shown), [shorten(names[i], 12) for i in shown])
+    axis.set_tick_params(labelsize=7, length=0, rotation=rotation)
+
+
+def shorten(name: str, length: int) -> str:
+    """A name of at most so many characters, with a mark where its end is left out."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ubp.data.study import Study
-from ubp.errors import InputError
-from ubp.evaluate import RANKS
+from ubp.evaluate import read_ranks
+from ubp.images.blur import Blur
+from ubp.images.levels import stored_levels
 from ubp.images.load import load_image
+from ubp.images.manifest import hash_images
 from ubp.model import Model
 from ubp.plots import accuracy_figure, ladder_figure, montage_figure, similarity_figure, training_figure
 from ubp.report.html import figure_html
@@ -25,12 +27,18 @@ def accuracy(summary: pd.DataFrame) -> str:
 def ladder(study: Study, run: Run, size: int) -> str:
     """Blur ladder of a run on the first test image."""
     image = (study.images("test") or study.images())[0]
-    figure = ladder_figure(load_image(study.image_path(image), size), run.about.preset.ladder)
+    path = study.image_path(image)
+    levels = stored_levels(run.about.preset.ladder)
+    figure = ladder_figure(load_image(path, size)[None], levels, hash_images(study.image_folder, [image]))
     caption = (
         f"The blur ladder of {run.about.method!r} on the image {image!r}, at the encoder's {size} x {size} pixels: "
-        "crisp and at each level with kernel width, standard deviation σ and weight curve. Right: the weight of the "
-        "crisp image, highest where the eye is fixed and falling to the edges, where the blurred image shows."
+        "crisp and at each level with its parameters (σ is the kernel's standard deviation)."
     )
+    if isinstance(run.about.preset.base, Blur):
+        caption += (
+            " Right: the weight of the crisp image, highest where the eye is fixed and falling to the edges, where the "
+            "blurred image shows."
+        )
     return figure_html(figure, caption, photographic=True)
 
 
@@ -66,12 +74,7 @@ def similarities(run: Run) -> str:
 
 def montage(study: Study, run: Run) -> str:
     """Queries of a run with their best images."""
-    path = run.folder / RANKS
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table["rank"] = table["rank"].astype(float)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read; run `ubp evaluate` on this run before its report.") from error
+    table = read_ranks(run.folder, best=True)
     figure = montage_figure(study.image_folder, table, N_QUERIES, names=study.concepts)
     n = min(N_QUERIES, len(table))
     caption = (

@@ -19,7 +19,7 @@ NUMBER = re.compile(r"[+-]?\d[\d.e+-]*")
 CSS = """
 #filter-by-tags-dropdown-menu, .badge, .navbar-brand img { display: none !important; }
 .ubp p, .ubp figcaption { max-width: 60rem; }
-.ubp figure { margin: 0 0 0.5rem 0; }
+.ubp figure { margin: 0 0 1.2rem 0; }
 .ubp figure img { display: block; width: 100%; max-width: 60rem; height: auto; }
 .ubp figcaption { margin-top: 0.6rem; color: #444; }
 .ubp table { border-collapse: collapse; margin: 0.5rem 0 1rem 0; font-variant-numeric: tabular-nums; }
@@ -30,6 +30,15 @@ CSS = """
 .ubp td:first-child { white-space: nowrap; overflow-wrap: normal; }
 .ubp .wide { overflow-x: auto; }
 .ubp .wide td { white-space: nowrap; }
+.ubp .note { border-left: 4px solid #D55E00; padding: 0.3rem 0 0.3rem 0.8rem; }
+.ubp .wide th { white-space: nowrap; }
+#toc .active { color: #fff !important; background-color: #0a58ca !important; }
+@media (max-width: 42rem) {
+  #toc { display: none; }
+  #content { width: 100% !important; margin-left: 0 !important; }
+  .ubp .picture { overflow-x: auto; }
+  .ubp .picture img { width: 42rem; max-width: none; }
+}
 """
 
 
@@ -47,8 +56,8 @@ def figure_html(figure: Figure, caption: str, photographic: bool = False) -> str
     source = base64.b64encode(data.getvalue()).decode()
     width, height = pixels.size
     return (
-        f'<figure><img alt="{escape(caption)}" width="{width}" height="{height}" src="data:image/webp;base64,{source}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure><div class="picture"><img alt="{escape(caption)}" width="{width}" height="{height}" '
+        f'src="data:image/webp;base64,{source}"></div><figcaption>{escape(caption)}</figcaption></figure>'
     )
 
 

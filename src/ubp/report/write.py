@@ -1,15 +1,14 @@
 """Put the parts of the report together and save them as one file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.files import atomic_file
 from ubp.report import figures, tables
-from ubp.report.html import CSS
+from ubp.report.page import save_page
 from ubp.report.runs import Run
 
 
@@ -73,16 +72,4 @@ def write_report(
         ("Settings", tables.settings(opened, results)),
         ("Study, licence and citation", tables.about(study)),
     ]
-    return _save(Path(path), title, parts)
-
-
-def _save(path: Path, title: str, parts: Iterable[tuple[str, str]]) -> Path:
-    import mne  # takes seconds to import
-
-    report = mne.Report(title=title, verbose="error")
-    report.add_custom_css(CSS)
-    for name, content in parts:
-        report.add_html(f'<div class="ubp">{content}</div>', title=name)
-    with atomic_file(path) as handle:
-        report.save(handle.name, overwrite=True, open_browser=False, verbose="error")
-    return path
+    return save_page(Path(path), title, parts)

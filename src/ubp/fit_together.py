@@ -1,0 +1,229 @@
+"""Many models of one architecture trained at the same time on one device, each as if it were alone.
+
+The weights of all models lie in one tensor per layer, so a step is one batched matrix product per layer instead of one
+product per layer and model, and one optimiser step. Every model keeps its own order of pairs, dropout, prior and
+history. On a CPU, dropout masks are those of a training alone; on a GPU, where the library draws them inside its
+kernels, they are other draws.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from ubp.errors import InputError
+from ubp.fit import Trainer, batches
+from ubp.loss import contrastive_loss, similarity_matrix
+from ubp.randomness import derive_seed
+
+FEATURE_DROPOUTS = (nn.Dropout1d, nn.Dropout2d)
+
+
+class MaskedDropout(nn.Module):
+    """Dropout whose mask is given: ``y = x mask / (1 - p)``.
+
+    Parameters
+    ----------
+    p : float
+        Probability that a value is dropped.
+    whole_features : bool
+        Drop whole feature maps, as `torch.nn.Dropout1d` and the like do.
+    """
+
+    mask: Tensor
+
+    def __init__(self, p: float, whole_features: bool) -> None:
+        super().__init__()
+        self.p, self.whole_features = p, whole_features
+        self.register_buffer("mask", torch.ones(()), persistent=False)
+
+    def mask_shape(self, x: Tensor) -> torch.Size:
+        """Shape of the mask for an input."""
+        return torch.Size((*x.shape[:2], *(1 for _ in x.shape[2:]))) if self.whole_features else x.shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop what the mask says."""
+        return x * self.mask * (1 / (1 - self.p))
+
+
+def common_shape(trainers: Sequence[Trainer]) -> str | None:
+    """Why trainers cannot be fitted together, or None when they can."""
+    first = trainers[0]
+    for other in trainers:
+        for what, mine, theirs in (
+            ("brain encoder", other.options.brain_encoder, first.options.brain_encoder),
+            ("shape of the signals", tuple(other.pairs.signals.shape), tuple(first.pairs.signals.shape)),
+            ("embedding length", other.pairs.ladder.shape[-1], first.pairs.ladder.shape[-1]),
+            ("number of finished epochs", other.epoch, first.epoch),
+            ("device", other.device, first.device),
+            *(
+                (name, getattr(other.options, name), getattr(first.options, name))
+                for name in ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "patience")
+            ),
+        ):
+            if mine != theirs:
+                return f"their {what} differs ({mine} and {theirs})"
+    if first.options.patience:
+        return "they may stop at different epochs"
+    return None
+
+
+class _Stack:
+    """The weights and optimiser states of all models, stacked; each trainer's own are views of them."""
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        encoders = [trainer.encoder for trainer in trainers]
+        self.parameters, self.buffers = stack_module_state(encoders)
+        self.temperature = torch.stack([trainer.temperature.detach() for trainer in trainers]).requires_grad_()
+        options = trainers[0].options
+        stacked = [*self.parameters.values(), self.temperature]
+        self.optimizer = torch.optim.AdamW(
+            stacked,
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=trainers[0].device.type in ("cpu", "cuda"),
+        )
+        own: list[list[Tensor]] = [[*trainer.encoder.parameters(), trainer.temperature] for trainer in trainers]
+        self._stack_states(trainers, own, stacked)
+        with torch.no_grad():
+            for index, (trainer, mine) in enumerate(zip(trainers, own, strict=True)):
+                for tensor, all_of_it in zip(mine, stacked, strict=True):
+                    tensor.data = all_of_it.data[index]
+                for name, buffer in trainer.encoder.named_buffers():
+                    buffer.data = self.buffers[name].data[index]
+
+    def _stack_states(self, trainers: Sequence[Trainer], own: list[list[Tensor]], stacked: list[Tensor]) -> None:
+        for place, tensor in enumerate(stacked):
+            states = [trainer.optimizer.state.get(mine[place]) for trainer, mine in zip(trainers, own, strict=True)]
+            state = self.optimizer.state[tensor]
+            for name in ("exp_avg", "exp_avg_sq"):
+                parts = [
+                    torch.zeros_like(mine[place]) if not s else s[name] for mine, s in zip(own, states, strict=True)
+                ]
+                state[name] = torch.stack(parts)
+            steps = {float(s["step"]) if s else 0.0 for s in states}
+            if len(steps) > 1:
+                raise InputError("Models that took different numbers of steps cannot be trained together.")
+            state["step"] = torch.tensor(steps.pop(), device=tensor.device if tensor.is_cuda else "cpu")
+            for index, (trainer, mine) in enumerate(zip(trainers, own, strict=True)):
+                trainer.optimizer.state[mine[place]] = {
+                    "step": state["step"],
+                    **{name: state[name][index] for name in ("exp_avg", "exp_avg_sq")},
+                }
+
+
+class TogetherTrainer:
+    """Advances trainers of one architecture in step; they can be saved and evaluated as ever between epochs.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+        With the same brain encoder, shapes, options and number of finished epochs; subjects, seeds and presets differ.
+
+    Raises
+    ------
+    InputError
+        When they cannot be trained together.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        reason = common_shape(trainers)
+        if reason:
+            raise InputError(f"These {len(trainers)} models cannot be trained together: {reason}.")
+        self.trainers = list(trainers)
+        self.template = _with_masks(trainers[0].encoder)
+        self.stack = _Stack(trainers)
+
+    def run(self, after_epoch: Callable[[Trainer], None] | None = None) -> None:
+        """Train until all are finished; `after_epoch` is called with every trainer after every epoch."""
+        while not self.trainers[0].finished:
+            self._epoch()
+            for trainer in self.trainers:
+                if after_epoch:
+                    after_epoch(trainer)
+        for trainer in self.trainers:
+            trainer.restore_best()
+
+    def _epoch(self) -> None:
+        seeds = [derive_seed("epoch", trainer.seed, trainer.epoch) for trainer in self.trainers]
+        device = self.trainers[0].device
+        masks = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        orders = [
+            trainer.order(torch.Generator().manual_seed(seed))
+            for trainer, seed in zip(self.trainers, seeds, strict=True)
+        ]
+        for trainer in self.trainers:
+            trainer.encoder.train()
+        sums = torch.zeros(len(self.trainers), device=device)
+        size = self.trainers[0].options.batch_size
+        for parts in zip(*(batches(order, size) for order in orders), strict=True):
+            sums += self._step(parts, masks) * len(parts[0])
+        for trainer, total in zip(self.trainers, sums, strict=True):
+            trainer.end_epoch(total)
+
+    def _step(self, parts: Sequence[Tensor], generators: Sequence[torch.Generator]) -> Tensor:
+        trainers, stack = self.trainers, self.stack
+        signals = torch.stack([t.pairs.signals[part] for t, part in zip(trainers, parts, strict=True)])
+        vision = torch.stack([t.vision(part) for t, part in zip(trainers, parts, strict=True)])
+        masks = _draw(self.template, signals[0], generators)
+        bf16 = trainers[0].compute_type is torch.bfloat16
+        with torch.autocast(trainers[0].device.type, torch.bfloat16, enabled=bf16):
+            call = vmap(lambda state, x: functional_call(self.template, state, (x,)))
+            brain = call({**stack.parameters, **stack.buffers, **masks}, signals)
+            similarity = vmap(similarity_matrix)(brain, vision, stack.temperature)
+        losses = vmap(contrastive_loss)(similarity)
+        stack.optimizer.zero_grad()
+        losses.sum().backward()
+        stack.optimizer.step()
+        for trainer, part, matrix in zip(trainers, parts, similarity, strict=True):
+            if trainer.prior:
+                trainer.prior.update(part, matrix.diagonal())
+        return losses.detach()
+
+
+def _with_masks(encoder: nn.Module) -> nn.Module:
+    """A copy in training mode whose dropout layers take their masks as buffers."""
+    copied = copy.deepcopy(encoder).train()
+    for name, module in list(copied.named_modules()):
+        if isinstance(module, (nn.Dropout, *FEATURE_DROPOUTS)):
+            parent, _, child = name.rpartition(".")
+            masked = MaskedDropout(module.p, isinstance(module, FEATURE_DROPOUTS))
+            setattr(copied.get_submodule(parent), child, masked)
+    return copied
+
+
+def _draw(template: nn.Module, signals: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+    """Masks of all models for a batch, in the order in which the layers are called."""
+    shapes = _mask_shapes(template, signals)
+    drawn: dict[str, list[Tensor]] = {name: [] for name, _, _ in shapes}
+    for generator in generators:
+        for name, shape, keep in shapes:
+            mask = torch.empty(shape, dtype=torch.bool, device=signals.device)
+            drawn[name].append(mask.bernoulli_(keep, generator=generator))
+    return {f"{name}.mask": torch.stack(masks).to(signals.dtype) for name, masks in drawn.items()}
+
+
+def _mask_shapes(template: nn.Module, signals: Tensor) -> list[tuple[str, torch.Size, float]]:
+    key = tuple(signals.shape)
+    cache: dict[tuple[int, ...], list[tuple[str, torch.Size, float]]] = template.__dict__.setdefault("_shapes", {})
+    if key not in cache:
+        found: list[tuple[str, torch.Size, float]] = []
+
+        def note(name: str) -> Callable[..., None]:
+            return lambda module, inputs: found.append((name, module.mask_shape(inputs[0]), 1 - module.p))
+
+        hooks = [
+            module.register_forward_pre_hook(note(name))
+            for name, module in template.named_modules()
+            if isinstance(module, MaskedDropout)
+        ]
+        # on a copy: a batch norm in training mode moves its statistics
+        with torch.no_grad():
+            state = {name: tensor.clone() for name, tensor in template.state_dict().items()}
+            functional_call(template, state, (signals.float(),))
+        for hook in hooks:
+            hook.remove()
+        cache[key] = found
+    return cache[key]
