@@ -21,8 +21,8 @@ def png(pixels):
     return buffer.getvalue()
 
 
-def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3):
-    """Random stripes and blobs; train and test concepts differ; every image is shown twice."""
+def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3, repetitions=REPETITIONS):
+    """Random stripes and blobs; train and test concepts differ; every image is shown as often."""
     random = np.random.default_rng(seed)
     images = {}
     for number in range(N_TRAIN + N_TEST):
@@ -51,7 +51,7 @@ def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3):
                 "session": "1",
             }
             for image in names
-            for repetition in range(REPETITIONS)
+            for repetition in range(repetitions)
         ]
     )
     channels = pd.DataFrame({"name": [f"c{i}" for i in range(N_CHANNELS)], "type": "eeg"})
@@ -59,7 +59,7 @@ def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3):
     for subject in range(n_subjects):
         mixing = random.standard_normal((vectors.shape[1], N_CHANNELS * N_TIMES))
         clean = (vectors - vectors.mean(axis=0)) @ mixing
-        clean = np.repeat(clean / clean.std(), REPETITIONS, axis=0)
+        clean = np.repeat(clean / clean.std(), repetitions, axis=0)
         signals = clean + noise * random.standard_normal(clean.shape)
         signals = signals.reshape(-1, N_CHANNELS, N_TIMES).astype(np.float32)
         recordings.append(RecordingData(f"sub-{subject + 1:02d}", signals, table, channels))

@@ -13,7 +13,6 @@ from ubp.config import Common, TrainOptions
 from ubp.data.simulated import Simulation, simulation_of, source
 from ubp.evaluate import RANKS
 from ubp.published import published
-from ubp.tables import markdown
 
 SHORT = TrainOptions(epochs=1, batch_size=64, learning_rate=1e-3)
 
@@ -114,6 +113,17 @@ def test_the_markdown_table_holds_every_row_and_says_what_was_done(made):
     assert "1 subject, 2 seeds" in text
 
 
+def test_the_rows_of_table_3_can_be_compared(made, tmp_path, capsys):
+    out, _, rows = made
+    assert run("compare", out, "--baseline", "vanilla", "--format", "csv", "--out", tmp_path) == 0
+    found = pd.read_csv(tmp_path / "differences.csv").set_index("method")
+    for row in rows[rows["transformation"] != "vanilla"].to_dict("records"):
+        gain = found.loc[row["transformation"]]
+        assert [row["difference"], row["difference_low"], row["difference_high"]] == pytest.approx(
+            gain[["difference", "low", "high"]].tolist()
+        )
+
+
 def test_table_3_again_trains_nothing_and_can_take_fewer_seeds(made):
     out, make, rows = made
     models = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
@@ -175,7 +185,3 @@ def test_a_simulation_is_read_back_from_a_studys_source():
     assert simulation_of(source(simulation)) == simulation
     for other in ("", "somewhere", "ubp simulate", "ubp simulate {", 'ubp simulate {"n_test": 7}', "ubp simulate 7"):
         assert simulation_of(other) is None
-
-
-def test_markdown_escapes_what_would_end_a_cell():
-    assert markdown(("a", "b"), [("x|y", "1")]) == "| a | b |\n| :-- | --: |\n| x\\|y | 1 |\n"

@@ -1,6 +1,6 @@
 """Zero-shot retrieval on the test split: where the seen image ranks among the gallery, and how sure that figure is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,37 @@ def rank_gallery(brain: np.ndarray, trials: Trials, vision: np.ndarray, gallery:
     )
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """A trained method of one subject, with the gallery it ranks.
+
+    Parameters
+    ----------
+    row : dict
+        What names it in a table of results: study, setting, subject, method, seed, options.
+    embed : callable
+        Signals of shape (n, n_channels, n_times) to embeddings of shape (n, embed_dim).
+    vision : array of shape (n_gallery, embed_dim)
+    gallery : tuple of str
+        Image of each row of `vision`.
+    gallery_level : str
+        Blur of those images.
+    folder : Path, optional
+        Where its `ranks.csv` belongs.
+    """
+
+    row: dict[str, Any]
+    embed: Callable[[np.ndarray], np.ndarray]
+    vision: np.ndarray
+    gallery: tuple[str, ...]
+    gallery_level: str
+    folder: Path | None = None
+
+    def rank(self, test: Trials) -> Ranking:
+        """Rank the gallery for every test trial."""
+        return rank_gallery(self.embed(test.signals), test, self.vision, self.gallery)
+
+
 def score(ranking: Ranking, protocol: Protocol) -> dict[str, Any]:
     """All metrics of a ranking, their chance levels and intervals over images, as one flat row.
 
@@ -163,3 +194,42 @@ def by_image(values: np.ndarray, images: Sequence[str]) -> pd.Series:
 def save_ranking(ranking: Ranking, folder: Path) -> None:
     """Write the ranking's table to `ranks.csv`, atomically."""
     write_text(folder / RANKS, ranking.table().to_csv(index=False))
+
+
+def read_ranks(folder: Path, runs: Path | None = None, best: bool = False) -> pd.DataFrame:
+    """Read the `ranks.csv` of an evaluated run.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    runs : Path, optional
+        Folder of all runs, to name in what is raised.
+    best : bool
+        Read the names of the best images too.
+
+    Returns
+    -------
+    DataFrame
+        One row a query: image (str), rank and repetitions (float64), and perhaps best_1, best_2, ... (str).
+
+    Raises
+    ------
+    InputError
+        When it is missing, or is not such a table.
+    """
+    path, again = folder / RANKS, f"run `ubp evaluate {runs}`" if runs else "run `ubp evaluate` on this run"
+    numbers = {"rank": float, "repetitions": float}
+    wanted = ("image", *numbers)
+    try:
+        table = pd.read_csv(
+            path,
+            usecols=lambda name: name in wanted or (best and name.startswith("best_")),
+            dtype=str,
+            keep_default_na=False,
+        )
+        return table.astype({"image": str, **numbers})
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; {again} to make it.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as ranks; {again} to make it anew.") from error

@@ -1,7 +1,7 @@
 """All runs of a folder evaluated into one table, summarised and compared."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 from ubp.config import PRESETS, preset
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
-from ubp.evaluate import RANKS, Protocol, Ranking, by_image, rank_gallery, save_ranking, score
+from ubp.evaluate import Decoder, Protocol, Ranking, by_image, save_ranking, score
 from ubp.experiment import Job
 from ubp.files import write_text
 from ubp.images.features import FeatureStore
@@ -37,7 +37,7 @@ class Results:
     table : DataFrame
         One row a run: study, setting, subject, method, encoders, seed, protocol and metrics.
     hits : dict
-        (setting, method) -> subject -> seed -> top-1 hits by test image.
+        (setting, method) -> subject -> seed -> top-1 hits (or another score) by test image.
     """
 
     table: pd.DataFrame
@@ -50,14 +50,32 @@ class Results:
             for subject, seeds in sorted(self.hits[setting, method].items())
         }
 
-    def interval(self, setting: str, method: str) -> tuple[float, float]:
-        """Bootstrap interval of a method's mean over subjects, seeds and images."""
-        return self._interval(setting, method, self.scores(setting, method))
+    def images(self, setting: str, method: str, subject: str) -> tuple[str, ...]:
+        """Test images of a subject, in the order of the scores."""
+        return tuple(next(iter(self.hits[setting, method][subject].values())).index)
 
-    def _interval(self, setting: str, method: str, scores: dict[str, np.ndarray]) -> tuple[float, float]:
-        seen = self.hits[setting, method]
-        queries = [tuple(next(iter(seen[subject].values())).index) for subject in scores]
-        return bootstrap_interval(list(scores.values()), queries)
+    def interval(self, setting: str, method: str, scores: dict[str, np.ndarray] | None = None) -> tuple[float, float]:
+        """Bootstrap interval of a method's mean, or of the mean of what :meth:`differences` gave."""
+        scores = self.scores(setting, method) if scores is None else scores
+        return bootstrap_interval(list(scores.values()), [self.images(setting, method, subject) for subject in scores])
+
+    def differences(self, setting: str, method: str, against: str) -> dict[str, np.ndarray]:
+        """Subject -> `method` minus `against` of shape (n_seed_pairs, n_images), for the subjects both have.
+
+        Raises
+        ------
+        InputError
+            When they have no seed in common, or ranked other images.
+        """
+        first, second = self.hits[setting, against], self.hits[setting, method]
+        common = sorted(set(first) & set(second))
+        for subject in common:
+            if self.images(setting, method, subject) != self.images(setting, against, subject):
+                raise InputError(
+                    f"{method} and {against} ranked other test images for {subject} ({setting}); evaluate both on one "
+                    "study."
+                )
+        return {subject: _paired(first[subject], second[subject]) for subject in common}
 
     def summary(self) -> pd.DataFrame:
         """One row per setting and method: means over subjects and seeds, the interval of top-1, chance."""
@@ -103,11 +121,10 @@ class Results:
 
     def comparison(self, setting: str, method: str, against: str) -> dict[str, Any] | None:
         """Two methods on the subjects that both have, as a row of :meth:`comparisons`; None if there is no such."""
-        a, b = self.hits[setting, against], self.hits[setting, method]
-        differences = {subject: _paired(a[subject], b[subject]) for subject in sorted(a) if subject in b}
+        differences = self.differences(setting, method, against)
         if not differences:
             return None
-        low, high = self._interval(setting, against, differences)
+        low, high = self.interval(setting, method, differences)
         return {
             "setting": setting,
             "method": method,
@@ -126,9 +143,14 @@ class Results:
 
 def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
     """Results of rankings and their rows, ordered by setting, method, subject and seed."""
+    return collect_scores((row, by_image(ranking.rank <= 1, ranking.queries)) for row, ranking in found)
+
+
+def collect_scores(found: Iterable[tuple[dict[str, Any], pd.Series]]) -> Results:
+    """Results of scores by image and their rows, ordered by setting, method, subject and seed."""
     ordered = sorted(found, key=lambda item: _order(item[0]))
     hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]] = {}
-    for row, ranking in ordered:
+    for row, scores in ordered:
         by_subject = hits.setdefault((row["setting"], row["method"]), {})
         by_seed = by_subject.setdefault(row["subject"], {})
         if row["seed"] in by_seed:
@@ -136,25 +158,15 @@ def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
                 f"Two runs are {row['run']} of {row['setting']}, {row['subject']}, seed {row['seed']}; put runs "
                 "of other options or studies in folders of their own and evaluate each folder."
             )
-        by_seed[row["seed"]] = by_image(ranking.rank <= 1, ranking.queries)
+        by_seed[row["seed"]] = scores
     return Results(pd.DataFrame([row for row, _ in ordered]), hits)
-
-
-def read_hits(folders: Iterable[Path], k: int) -> dict[tuple[str, str], dict[str, dict[int, pd.Series]]]:
-    """Hits among the best `k` of evaluated models, from their `ranks.csv`; the form of `Results.hits`."""
-    hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]] = {}
-    for folder in folders:
-        about = Description.read(folder)
-        table = pd.read_csv(folder / RANKS, usecols=["image", "rank"], dtype={"image": str}, keep_default_na=False)
-        by_subject = hits.setdefault((about.setting, about.method), {}).setdefault(about.subject, {})
-        by_subject[about.seed] = by_image(table["rank"].to_numpy() <= k, table["image"].tolist())
-    return hits
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     first = [RIDGE, *PRESETS]
     name, _, shuffled = row["method"].partition(",")
-    place = first.index(name) if name in first else len(first)
+    known = name.partition(" (")[0]
+    place = first.index(known) if known in first else len(first)
     return row["setting"], bool(shuffled), place, name, row["subject"], row["seed"]
 
 
@@ -224,6 +236,8 @@ class Evaluation:
     ridge : bool
         Add the ridge baseline for every subject and setting.
     device : str
+    root : Path, optional
+        Folder of all runs: runs are named relative to it, and the ridge baseline's `ranks.csv` is written below it.
     """
 
     store_for: StoreFor
@@ -235,27 +249,38 @@ class Evaluation:
     k: int = 5
     ridge: bool = True
     device: str = "cpu"
+    root: Path | None = None
 
     def run(self, folders: Iterable[Path], after_run: Callable[[str], None] | None = None) -> Results:
         """Evaluate the models, each on the test trials of its subject, and write their `ranks.csv`."""
-        runs = [(folder, Description.read(folder)) for folder in folders]
         found: list[tuple[dict[str, Any], Ranking]] = []
+        for study, same in self.groups(folders):
+            test = Job.of(same[0][1]).trials(study, "test", average=self.average, repetitions=self.repetitions)
+            for decoder in self.decoders(study, same, test):
+                ranking = decoder.rank(test)
+                if decoder.folder:
+                    save_ranking(ranking, decoder.folder)
+                found.append((decoder.row | score(ranking, self._protocol(decoder.gallery_level)), ranking))
+                if after_run and decoder.row["method"] != RIDGE:
+                    after_run("{subject} {method} seed {seed}".format(**decoder.row))
+        return collect(found)
+
+    def groups(self, folders: Iterable[Path]) -> Iterator[tuple[Study, list[tuple[Path, Description]]]]:
+        """Models that share their test trials and their images' vectors, and the study these come from."""
+        runs = [(folder, Description.read(folder)) for folder in folders]
         for _, group in groupby(sorted(runs, key=_place), key=_place):
             same = list(group)
-            about = same[0][1]
-            study = self._study(about)
-            test = Job.of(about).trials(study, "test", average=self.average, repetitions=self.repetitions)
-            if self.ridge:
-                found.append(self._ridge(study, about, test))
-            for folder, about in same:
-                model = Model.load(folder, self.device)
-                store = self.store_for(study, about)
-                ranking = rank_gallery(model.embed(test.signals), test, *gallery(store, test, about.preset.base))
-                save_ranking(ranking, folder)
-                found.append((self._row(about, ranking), ranking))
-                if after_run:
-                    after_run(f"{about.subject} {about.method} seed {about.seed}")
-        return collect(found)
+            yield self._study(same[0][1]), same
+
+    def decoders(self, study: Study, same: list[tuple[Path, Description]], test: Trials) -> Iterator[Decoder]:
+        """The ridge baseline, if it is wanted, and the models of one of :meth:`groups`, loaded one by one."""
+        if self.ridge:
+            yield self._ridge(study, same[0][1], test)
+        for folder, about in same:
+            model = Model.load(folder, self.device)
+            vision, images = gallery(self.store_for(study, about), test, about.preset.base)
+            run = folder.relative_to(self.root) if self.root else Job.of(about).folder
+            yield Decoder(self._row(about, run), model.embed, vision, images, about.preset.base.name, folder)
 
     def _study(self, about: Description) -> Study:
         study = self.study or Study.open(about.study_path, self.allow_shared_concepts)
@@ -266,10 +291,10 @@ class Evaluation:
             )
         return study
 
-    def _protocol(self, level: Level) -> Protocol:
-        return Protocol(level.name, self.repetitions, self.average, n_way=self.n_way, k=self.k)
+    def _protocol(self, level: str) -> Protocol:
+        return Protocol(level, self.repetitions, self.average, n_way=self.n_way, k=self.k)
 
-    def _row(self, about: Description, ranking: Ranking, method: str | None = None) -> dict[str, Any]:
+    def _row(self, about: Description, run: Path, method: str | None = None) -> dict[str, Any]:
         options = about.options
         return {
             "study": about.study,
@@ -285,19 +310,19 @@ class Evaluation:
             "batch_size": None if method else options.batch_size,
             "learning_rate": None if method else options.learning_rate,
             "precision": None if method else options.precision,
-            "run": method or Job.of(about).folder.as_posix(),
-            **score(ranking, self._protocol(about.preset.base)),
+            "run": run.as_posix(),
         }
 
-    def _ridge(self, study: Study, about: Description, test: Trials) -> tuple[dict[str, Any], Ranking]:
+    def _ridge(self, study: Study, about: Description, test: Trials) -> Decoder:
         crisp = preset("vanilla")
         about = replace(about, preset=crisp)
-        store = self.store_for(study, about)
         train = Job.of(about).trials(study, "train")
+        store = self.store_for(study, about)
         baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp.base, train.images), train.concepts)
         vision, images = gallery(store, test, crisp.base)
-        ranking = rank_gallery(baseline.predict(test.signals), test, baseline.centre(vision), images)
-        return self._row(about, ranking, method=RIDGE), ranking
+        run = Path(about.setting, about.subject, RIDGE, "seed-0")
+        row, folder = self._row(about, run, method=RIDGE), self.root / run if self.root else None
+        return Decoder(row, baseline.predict, baseline.centre(vision), images, crisp.base.name, folder)
 
 
 def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -63,30 +63,26 @@ def bootstrap_interval(
     random = np.random.default_rng([seed, 0])
     names = list(queries) if queries is not None else list(range(len(scores)))
     place = {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
-    means = np.stack(
-        [
-            _resampled_means(np.asarray(s, float), n_resamples, random, np.random.default_rng([seed, place[name]]))
-            for s, name in zip(scores, names, strict=True)
-        ],
-        axis=1,
-    )
+    for_queries = {name: np.random.default_rng([seed, number]) for name, number in place.items()}
+    means = np.empty((n_resamples, len(scores)))
+    block = max(1, 4_000_000 // max(subject.shape[1] for subject in scores))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        drawn: dict[tuple[Hashable, int], NDArray[np.float64]] = {}
+        for number, (subject, name) in enumerate(zip(scores, names, strict=True)):
+            n_seeds, n_queries = subject.shape
+            if (name, n_queries) not in drawn:
+                drawn[name, n_queries] = _weights(for_queries[name], n_queries, size)
+            of_seeds = _weights(random, n_seeds, size) @ np.asarray(subject, float)
+            means[start : start + size, number] = np.einsum("bq,bq->b", of_seeds, drawn[name, n_queries])
     if over_subjects and len(scores) > 1:
-        weights = random.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), n_resamples) / len(scores)
+        weights = _weights(random, len(scores), n_resamples)
     else:
         weights = np.full((n_resamples, len(scores)), 1 / len(scores))
     low, high = np.quantile((means * weights).sum(axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
-def _resampled_means(
-    values: NDArray[np.float64], n_resamples: int, for_seeds: np.random.Generator, for_queries: np.random.Generator
-) -> NDArray[np.float64]:
-    n_seeds, n_queries = values.shape
-    means = np.empty(n_resamples)
-    block = max(1, 4_000_000 // n_queries)
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        seeds = for_seeds.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size) / n_seeds
-        queries = for_queries.multinomial(n_queries, np.full(n_queries, 1 / n_queries), size) / n_queries
-        means[start : start + size] = np.einsum("bq,bq->b", seeds @ values, queries)
-    return means
+def _weights(random: np.random.Generator, n: int, n_resamples: int) -> NDArray[np.float64]:
+    """How often each of `n` is drawn, over `n`, for every resample."""
+    return random.multinomial(n, np.full(n, 1 / n), n_resamples) / n

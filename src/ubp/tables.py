@@ -1,7 +1,7 @@
 """Result tables for the terminal."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -10,27 +10,32 @@ from rich.table import Table
 
 from ubp.data.study import Study
 from ubp.results import second_top
+from ubp.sheets import Sheet
 
 
-def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], caption: str | None = None) -> Table:
-    """A table whose first column is text and whose other columns are aligned right."""
+def table(
+    title: str,
+    header: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    caption: str | None = None,
+    bold: Container[int] = (),
+) -> Table:
+    """A table whose first column is text, wrapped where it must be, and whose other columns are aligned right."""
     result = Table(
         title=escape(title), title_justify="left", title_style="bold", caption=caption, caption_justify="left"
     )
     result.min_width = min(78, len(title))
     result.box, result.pad_edge, result.padding = SIMPLE_HEAD, False, (0, 0, 0, 1)
     for place, name in enumerate(header):
-        result.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
-    for row in rows:
-        result.add_row(*map(escape, row))
+        result.add_column(name, justify="left" if place == 0 else "right", no_wrap=place > 0)
+    for number, row in enumerate(rows):
+        result.add_row(*map(escape, row), style="bold" if number in bold else None)
     return result
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown whose first column is text and whose other columns are aligned right."""
-    names = list(header)
-    lines = [names, [":--", *["--:"] * (len(names) - 1)], *rows]
-    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+def sheet_table(sheet: Sheet) -> Table:
+    """A sheet for the terminal."""
+    return table(sheet.title, sheet.header, sheet.rows, " ".join(sheet.notes) or None, sheet.bold)
 
 
 def study_table(study: Study) -> Table:

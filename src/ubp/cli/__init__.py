@@ -5,7 +5,15 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from ubp.cli import data, images, importing, looking, reproduce, training  # noqa: F401  (each registers its commands)
+from ubp.cli import (  # noqa: F401  (each registers its commands)
+    comparing,
+    data,
+    images,
+    importing,
+    looking,
+    reproduce,
+    training,
+)
 from ubp.cli.app import app
 from ubp.errors import InputError, UbpError
 

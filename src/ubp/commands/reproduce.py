@@ -17,10 +17,14 @@ from ubp.device import pick_device
 from ubp.files import write_text
 from ubp.images.blur_options import default_widths
 from ubp.images.encoders import image_encoder
+from ubp.measures import measure
 from ubp.progress import console, say
 from ubp.published import published
-from ubp.results import Results, read_hits
-from ubp.tables import markdown, table
+from ubp.results import RESULTS, Results
+from ubp.saved import read_results
+from ubp.sheets import Sheet, markdown
+from ubp.statistics import grand_mean
+from ubp.tables import sheet_table
 
 NAME = "table3"
 K = 5
@@ -50,7 +54,8 @@ def table3(
     study : Path, optional
         By default a study is simulated in `out`, and trained on with the demo's settings.
     out : Path
-        Folder for runs, `table3.csv`, `table3.md` and `results.csv`; run again, it continues there.
+        Folder for runs, `table3.csv`, `table3.md` and `results.csv`, which `ubp compare` takes; run again, it continues
+        there.
     encoder : str
     width, step : int, optional
         Kernel width and step; by default the true ones of a simulated study, otherwise the published 51 and 6 in
@@ -94,21 +99,20 @@ def table3(
         options=options,
         common=common,
     )
-    n_gallery = len(opened.images("test"))
-    results = evaluate_models(folders, k=min(K, n_gallery), ridge=False, common=common)
-    rows = compare_with_published(results, Results(results.table, read_hits(folders, min(K, n_gallery))), setting)
+    k = min(K, len(opened.images("test")))
+    results = evaluate_models(folders, out, k=k, ridge=False, common=common)
+    write_text(out / RESULTS, results.table.to_csv(index=False))
+    rows = compare_with_published(results, read_results([out], measure(f"top{k}")), setting)
     rows.insert(1, "level", [preset(name, width, step).base.name for name in rows["transformation"]])
-    note = _note(opened, encoder, setting, results.table)
-    accuracies, gains = _accuracies(rows), _gains(rows)
-    write_text(out / "results.csv", results.table.to_csv(index=False))
-    write_text(out / f"{NAME}.csv", rows.to_csv(index=False))
-    write_text(
-        out / f"{NAME}.md",
-        f"# {TITLE}\n\n{markdown(ACCURACIES, accuracies)}\n{GAINS_TITLE}:\n\n{markdown(GAINS, gains)}\n{note}\n",
+    sheets = (
+        Sheet(TITLE, ACCURACIES, _accuracies(rows)),
+        Sheet(GAINS_TITLE, GAINS, _gains(rows), notes=(_note(opened, encoder, setting, results.table),)),
     )
-    console.print(table(TITLE, ACCURACIES, accuracies))
-    console.print(table(GAINS_TITLE, GAINS, gains, note))
-    say(f"Written to {out}: {NAME}.csv, {NAME}.md, results.csv.")
+    write_text(out / f"{NAME}.csv", rows.to_csv(index=False))
+    write_text(out / f"{NAME}.md", "\n".join(map(markdown, sheets)))
+    for sheet in sheets:
+        console.print(sheet_table(sheet))
+    say(f"Written to {out}: {NAME}.csv, {NAME}.md, {RESULTS}.")
     return rows
 
 
@@ -130,8 +134,8 @@ def compare_with_published(results: Results, results_top5: Results, setting: str
         row: dict[str, Any] = {"transformation": method}
         for name, measured in (("top1", results), (f"top{K}", results_top5)):
             scores = measured.scores(setting, method)
-            low, high = measured.interval(setting, method)
-            row |= {name: sum(map(_mean, scores.values())) / len(scores), f"{name}_low": low, f"{name}_high": high}
+            low, high = measured.interval(setting, method, scores)
+            row |= {name: grand_mean(list(scores.values())), f"{name}_low": low, f"{name}_high": high}
         difference = results.comparison(setting, method, crisp) if method != crisp else None
         row |= {
             "difference": difference["difference"] if difference else None,
@@ -145,10 +149,6 @@ def compare_with_published(results: Results, results_top5: Results, setting: str
     return pd.DataFrame(rows)
 
 
-def _mean(values: Any) -> float:
-    return float(values.mean())
-
-
 def _widths(study: Study, encoder: str, width: int | None, step: int | None, common: Common) -> tuple[int, int]:
     simulation = simulation_of(study.info.source)
     if simulation is not None:
@@ -160,20 +160,20 @@ def _widths(study: Study, encoder: str, width: int | None, step: int | None, com
     return default[0] if width is None else width, default[1] if step is None else step
 
 
-def _accuracies(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+def _accuracies(rows: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
     cells = []
     for row in rows.to_dict("records"):
         ours = [cell for name in ("top1", f"top{K}") for cell in _with_interval(row, name)]
         theirs = " / ".join(f"{100 * row[f'published_{name}']:.1f}" for name in ("top1", "top5"))
         cells.append((row["transformation"], *ours, theirs))
-    return cells
+    return tuple(cells)
 
 
-def _gains(rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    return [
+def _gains(rows: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    return tuple(
         (row["transformation"], *_with_interval(row, "difference", "+"), f"{100 * row['published_difference']:+.1f}")
         for row in rows[rows["difference"].notna()].to_dict("records")
-    ]
+    )
 
 
 def _with_interval(row: dict[Any, Any], name: str, sign: str = "") -> tuple[str, str]:

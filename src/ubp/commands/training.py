@@ -16,7 +16,7 @@ from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
-from ubp.results import Evaluation, Results, find_runs
+from ubp.results import Evaluation, Results, StoreFor, find_runs
 from ubp.tables import comparison_table, n_way_table, subject_table, summary_table
 
 
@@ -84,6 +84,7 @@ def evaluate(
         say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
     results = evaluate_models(
         folders,
+        Path(runs),
         study=study,
         encoder=encoder,
         repetitions=repetitions,
@@ -101,6 +102,7 @@ def evaluate(
 
 def evaluate_models(
     folders: Sequence[Path],
+    root: Path,
     *,
     study: Path | None = None,
     encoder: str | None = None,
@@ -111,7 +113,26 @@ def evaluate_models(
     ridge: bool = True,
     common: Common = Common(),
 ) -> Results:
-    """Evaluate models by their folders; writes the `ranks.csv` of each and prints nothing."""
+    """Evaluate models by their folders, all below `root`; writes the `ranks.csv` of each and prints nothing."""
+    evaluation = Evaluation(
+        store_finder(encoder, common),
+        Study.open(study, common.allow_shared_concepts) if study else None,
+        allow_shared_concepts=common.allow_shared_concepts,
+        repetitions=repetitions,
+        average=average,
+        n_way=tuple(n_way),
+        k=k,
+        ridge=ridge,
+        device=str(pick_device(common.device)),
+        root=root,
+    )
+    with progress(common.quiet) as bar:
+        task = bar.add_task("evaluating", total=len(folders))
+        return evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
+
+
+def store_finder(encoder: str | None = None, common: Common = Common()) -> StoreFor:
+    """How to get at the feature store of a model: the one it was trained with if it is there, else it is built."""
 
     def store_for(study: Study, about: Description) -> FeatureStore:
         ladder = stored_levels([about.preset.base])
@@ -128,20 +149,7 @@ def evaluate_models(
             )
         return found
 
-    evaluation = Evaluation(
-        store_for,
-        Study.open(study, common.allow_shared_concepts) if study else None,
-        allow_shared_concepts=common.allow_shared_concepts,
-        repetitions=repetitions,
-        average=average,
-        n_way=tuple(n_way),
-        k=k,
-        ridge=ridge,
-        device=str(pick_device(common.device)),
-    )
-    with progress(common.quiet) as bar:
-        task = bar.add_task("evaluating", total=len(folders))
-        return evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
+    return store_for
 
 
 def print_results(results: Results) -> None:

@@ -1,12 +1,14 @@
 """Trials: signals in memory with what was seen, ready for fitting or evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ubp.data.selection import choose_repetitions
 from ubp.errors import InputError
 
 
@@ -79,6 +81,43 @@ class Trials:
             sfreq=self.sfreq,
             tmin=self.tmin,
         )
+
+    def mean_of_some(self, repetitions: int, seed: int = 0) -> "Trials":
+        """One row per image, the mean of that many of its single trials, chosen at random.
+
+        What :meth:`ubp.data.recording.Recording.load` gives with the same `repetitions` and `seed`, bit for bit, from
+        single trials in memory.
+
+        Parameters
+        ----------
+        repetitions : int
+            At most the fewest that an image has.
+        seed : int
+            Of the choice; with one seed, fewer are always among more.
+
+        Raises
+        ------
+        InputError
+            When rows are averages or of several subjects already, or an image has too few.
+        """
+        if (self.repetitions != 1).any() or len(set(self.subjects)) > 1:
+            raise InputError("Repetitions are chosen among single trials of one subject; load them with average=False.")
+        image = pd.factorize(np.array(self.images))[0]
+        fewest = int(np.bincount(image).min())
+        if not 1 <= repetitions <= fewest:
+            raise InputError(
+                f"{repetitions} repetitions per image were asked for and an image of {self.subjects[0]} has {fewest}; "
+                f"choose a number from 1 to {fewest}."
+            )
+        rows = choose_repetitions(image, repetitions, seed)
+        group = image[rows]
+        first = rows[np.unique(group, return_index=True)[1]]
+        signals = torch.zeros((len(first), *self.signals.shape[1:]))
+        total = signals.view(len(first), -1)
+        for some in np.array_split(np.arange(len(rows)), -(-len(rows) // 256)):
+            chosen = torch.from_numpy(self.signals[rows[some]])
+            total.index_add_(0, torch.from_numpy(group[some]), chosen.view(len(some), -1))
+        return replace(self.select(first), signals=signals.div_(repetitions).numpy(), repetitions=np.bincount(group))
 
     def averaged(self) -> "Trials":
         r"""One row per image of each subject, in order of first appearance.

@@ -2,6 +2,7 @@
 
 from ubp.plots.accuracy import accuracy_figure
 from ubp.plots.counts import counts_figure
+from ubp.plots.curve import curve_figure
 from ubp.plots.evoked import evoked_figure, responses_figure
 from ubp.plots.ladder import ladder_figure
 from ubp.plots.montage import choose_queries, montage_figure
@@ -17,6 +18,7 @@ __all__ = [
     "channel_bars_figure",
     "choose_queries",
     "counts_figure",
+    "curve_figure",
     "curves_figure",
     "evoked_figure",
     "images_figure",

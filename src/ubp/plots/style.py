@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 WIDTH = 9.0  # inches; one width for all, so that type has one size when figures stand below each other
 
+LINE = 13  # points from one name to the next
+
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -94,6 +96,15 @@ def shorten(name: str, length: int) -> str:
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Put text in ink, unless another colour is given."""
     axes.text(x, y, text, **{"color": INK, **options})
+
+
+def label_ends(axes: Axes, ends: Sequence[float], labels: Sequence[str], colours: Sequence[str]) -> None:
+    """Name what ends at the given heights of the axes (0..1) at their right side, apart from each other."""
+    heights = spread(ends, LINE / height_in_points(axes))
+    heights += max(0.0, -heights.min()) - max(0.0, heights.max() - 1)
+    for height, label, colour in zip(heights, labels, colours, strict=True):
+        # Right of the axes, so that no line ends under a name; the layout makes room for it.
+        write(axes, 1.01, height, label, color=colour, va="center", fontsize=9, transform=axes.transAxes)
 
 
 def height_in_points(axes: Axes) -> float:

@@ -1,6 +1,6 @@
 """Training by epoch: loss, validation score, and how many pairs are at each blur level."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
-from ubp.plots.style import INK, LEVEL_COLOURS, height_in_points, method_styles, new_figure, spread, write
+from ubp.plots.style import INK, LEVEL_COLOURS, label_ends, method_styles, new_figure
 
 LEVELS = ("less", "base", "more")
 VALIDATION = "validation_mrr"
-LINE = 13  # points from one name to the next
 
 
 def training_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
@@ -60,16 +59,7 @@ def _curves(axes: Axes, histories: Mapping[str, pd.DataFrame], column: str) -> N
     axes.set_ylim(low, high)
     _epochs(axes, min(h["epoch"].min() for h in histories.values()), max(h["epoch"].max() for h in histories.values()))
     ends = [(history[column].iloc[-1] - low) / (high - low) for history in histories.values()]
-    _label_ends(axes, ends, list(histories), [style["color"] for style in styles.values()])
-
-
-def _label_ends(axes: Axes, ends: Sequence[float], labels: Sequence[str], colours: Sequence[str]) -> None:
-    """Name what ends at the given heights of the axes (0..1) at their right side, apart from each other."""
-    heights = spread(ends, LINE / height_in_points(axes))
-    heights += max(0.0, -heights.min()) - max(0.0, heights.max() - 1)
-    for height, label, colour in zip(heights, labels, colours, strict=True):
-        # Right of the axes, so that no line ends under a name; the layout makes room for it.
-        write(axes, 1.01, height, label, color=colour, va="center", fontsize=9, transform=axes.transAxes)
+    label_ends(axes, ends, list(histories), [style["color"] for style in styles.values()])
 
 
 def _epochs(axes: Axes, first: float, last: float) -> None:
@@ -93,7 +83,7 @@ def _stack(axes: Axes, method: str, history: pd.DataFrame) -> None:
     axes.set_ylabel("training pairs")
     last = history[list(LEVELS)].iloc[-1].to_numpy(float)
     centres = (np.cumsum(last) - last / 2) / max(last.sum(), 1)
-    _label_ends(axes, list(centres), LEVELS, [INK] * len(LEVELS))
+    label_ends(axes, list(centres), LEVELS, [INK] * len(LEVELS))
 
 
 def _outside(axes: Axes, method: str, history: pd.DataFrame) -> None:
@@ -107,4 +97,4 @@ def _outside(axes: Axes, method: str, history: pd.DataFrame) -> None:
     axes.set_title(f"{method}: pairs outside the interval")
     axes.set_ylabel("training pairs")
     last = {level: int(history[level].iloc[-1]) for level in ("more", "less")}
-    _label_ends(axes, [n / top for n in last.values()], [f"{level} {n}" for level, n in last.items()], [INK] * 2)
+    label_ends(axes, [n / top for n in last.values()], [f"{level} {n}" for level, n in last.items()], [INK] * 2)

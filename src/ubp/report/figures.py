@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ubp.data.study import Study
-from ubp.errors import InputError
-from ubp.evaluate import RANKS
+from ubp.evaluate import read_ranks
 from ubp.images.blur import Blur
 from ubp.images.levels import stored_levels
 from ubp.images.load import load_image
@@ -75,12 +74,7 @@ def similarities(run: Run) -> str:
 
 def montage(study: Study, run: Run) -> str:
     """Queries of a run with their best images."""
-    path = run.folder / RANKS
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table["rank"] = table["rank"].astype(float)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read; run `ubp evaluate` on this run before its report.") from error
+    table = read_ranks(run.folder, best=True)
     figure = montage_figure(study.image_folder, table, N_QUERIES, names=study.concepts)
     n = min(N_QUERIES, len(table))
     caption = (
