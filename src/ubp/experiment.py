@@ -141,7 +141,7 @@ def train(
             )
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return folder
-    gallery = validation_gallery(validation, store, job, scale) if validation else None
+    gallery = validation_gallery(validation, store, job, scale, training) if validation else None
     trainer = Trainer(pairs, job.preset, job.options, job.seed, gallery, device)
     del pairs
     _restore(trainer, folder / CHECKPOINT, description)
@@ -185,17 +185,33 @@ def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs
     if job.options.shuffle_pairs:
         rows = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(rows)
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder), scale
+    subject = subject_numbers(trials, trials)
+    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq), scale
+
+
+def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
+    """Place of each trial's subject among the sorted training subjects, as in `Description.trained_on`."""
+    number = {subject: place for place, subject in enumerate(sorted(set(training.subjects)))}
+    for subject in trials.subjects:
+        if subject not in number:
+            raise InputError(
+                f"All concepts that {subject} saw were taken out for validation; choose fewer validation concepts."
+            )
+    return torch.tensor([number[subject] for subject in trials.subjects])
 
 
 def validation_gallery(
-    trials: Trials, store: FeatureStore, job: Job, scale: tuple[torch.Tensor, torch.Tensor]
+    trials: Trials,
+    store: FeatureStore,
+    job: Job,
+    scale: tuple[torch.Tensor, torch.Tensor],
+    training: Trials,
 ) -> Gallery:
     """Validation trials as queries among their own images."""
     images, target = np.unique(np.array(trials.images), return_inverse=True)
     vision = store.vectors(job.preset.base, [str(image) for image in images])
     signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
-    return Gallery(signals, target, vision)
+    return Gallery(signals, target, vision, subject_numbers(trials, training))
 
 
 def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs: Pairs) -> Description:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ubp.config import PRESETS, preset
+from ubp.config import preset
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.evaluate import Protocol, Ranking, by_image, rank_gallery, save_ranking, score
@@ -18,6 +18,7 @@ from ubp.experiment import Job
 from ubp.files import write_text
 from ubp.images.blur import Blur
 from ubp.images.features import FeatureStore
+from ubp.methods import METHODS
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -133,7 +134,7 @@ def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    first = [RIDGE, *PRESETS]
+    first = [RIDGE, *METHODS]
     name, _, shuffled = row["method"].partition(",")
     place = first.index(name) if name in first else len(first)
     return row["setting"], bool(shuffled), place, name, row["subject"], row["seed"]
