@@ -1,4 +1,4 @@
-"""Published methods by name: what the images are blurred with, the settings of training, and the row to compare with."""
+"""Published methods by name: blur of the images, settings of training, and the published row to compare with."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ LI = (
     "arXiv 2403.07721"
 )
 WU = 'Wu et al. 2025, "Bridging the vision-brain gap with an uncertainty-aware blur prior", CVPR, arXiv 2503.04207'
-SELECTION = "No epoch is chosen on the test trials: the last one is kept, or the best on validation concepts taken out of train."
+SELECTION = (
+    "No epoch is chosen on the test trials: the last is kept, or the best on validation concepts taken out of train."
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _nice(brain_encoder: str, row: str, *differs: str) -> Method:
         "open_clip:ViT-L-14/openai",
         options={"brain_encoder": brain_encoder, **_NICE_OPTIONS},
         row=("things_eeg_retrieval", row),
-        differs=(*differs, *_NICE_DIFFERS),
+        differs=(*differs, *_NICE_DIFFERS, SELECTION),
     )
 
 
@@ -167,14 +169,14 @@ METHODS: dict[str, Method] = {
         row=("things_eeg_retrieval", "ATM-S"),
         differs=(
             "The loss against text embeddings of the concepts' names, weight 0.01, is left out.",
-            "Every channel's token is used, and not the subject's; the released program drops the last channel instead.",
+            "Every channel's token is used and not the subject's; the released program drops the last channel instead.",
             "The position embedding is added, as the paper says; the released program never adds it.",
             "An unseen subject gets the shared part of the training subjects' tokens; in the released program a token "
             "that was never trained, or that of the test subject's number.",
             "Channels are standardised, as for every method here.",
             "The 1 x 1 convolution between two linear maps, which adds no function, is left out.",
-            "The released program reports accuracy on the test trials after every epoch and keeps the best; "
-            + SELECTION,
+            "The released program looks at the test trials after every epoch and notes the best one.",
+            SELECTION,
         ),
     ),
 }

@@ -93,16 +93,15 @@ def method_table() -> Table:
     """The published methods: main settings and published accuracy."""
     rows = []
     for name, about in METHODS.items():
-        options, other = about.train_options(), about.train_options("inter-subject")
-        rate = dict.fromkeys(f"{rate:g}" for rate in (options.learning_rate, other.learning_rate))
+        options = about.train_options()
         accuracy = [about.published_accuracy(setting) for setting in SETTINGS]
         cells = ["-" if pair is None else f"{pair[0]:.1f} / {pair[1]:.1f}" for pair in accuracy]
-        sizes = (str(options.epochs), str(options.batch_size), " or ".join(rate))
-        rows.append((name, options.brain_encoder, about.preset, options.loss, *sizes, *cells))
-    header = ("method", "encoder", "images", "loss", "epochs", "batch", "rate", "intra", "inter")
+        sizes = (f"{options.epochs}", f"{options.batch_size}", f"{options.learning_rate:g}")
+        rows.append((name, options.brain_encoder, options.loss, *sizes, *cells))
+    header = ("method", "encoder", "loss", "epochs", "batch", "rate", "intra", "inter")
     caption = (
-        "rate: learning rate, intra-subject or inter-subject; last columns: published top-1 / top-5 % on THINGS-EEG2, "
-        "200-way, mean over subjects, each with its own image encoder"
+        "rate is the learning rate; intra and inter are published top-1 / top-5 % on THINGS-EEG2, 200-way, mean over "
+        "subjects, each method with its own image encoder"
     )
     return table("Published methods", header, rows, caption)
 

@@ -8,6 +8,13 @@ from torch import nn
 from ubp.brain.tsconv import TSConv
 
 
+def _mix(n_channels: int, dropout: float) -> nn.Sequential:
+    linear = nn.Linear(n_channels, n_channels)
+    nn.init.xavier_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(linear, nn.LayerNorm(n_channels), nn.Dropout(dropout))
+
+
 class ChannelAttention(nn.Module):
     """Every channel attends to all channels, by the resemblance of their time courses.
 
@@ -23,13 +30,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, n_channels: int, dropout: float) -> None:
         super().__init__()
-        self.query, self.key, self.project = (
-            nn.Sequential(nn.Linear(n_channels, n_channels), nn.LayerNorm(n_channels), nn.Dropout(dropout))
-            for _ in range(3)
-        )
-        for part in (self.query, self.key, self.project):
-            nn.init.xavier_normal_(part[0].weight)
-            nn.init.zeros_(part[0].bias)
+        self.query, self.key, self.project = (_mix(n_channels, dropout) for _ in range(3))
 
     def attention(self, signals: torch.Tensor) -> torch.Tensor:
         """Weights (batch, n_channels, n_channels) for signals (batch, n_channels, n_times); each row sums to 1."""

@@ -33,7 +33,7 @@ def train(
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
-    """Train a model for every preset or method, subject and seed. Run again, it continues; finished models are left alone.
+    """Train a model for every preset or method, subject and seed. Run again, it continues.
 
     Parameters
     ----------

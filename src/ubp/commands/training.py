@@ -138,6 +138,8 @@ def print_methods() -> None:
     console.print(method_table())
     for name, about in METHODS.items():
         say(f"\n{name}: {about.citation}. Images by {about.vision_encoder}.")
+        for option, value in about.inter_subject.items():
+            say(f"  - Inter-subject, {option} is {value:g}.")
         for sentence in about.differs:
             say(f"  - {sentence}")
 
