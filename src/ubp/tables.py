@@ -101,7 +101,7 @@ def method_table() -> Table:
     header = ("method", "encoder", "loss", "epochs", "batch", "rate", "intra", "inter")
     caption = (
         "rate is the learning rate; intra and inter are published top-1 / top-5 % on THINGS-EEG2, 200-way, mean over "
-        "subjects, each method with its own image encoder"
+        "subjects, each method with its own image encoder (Wu et al. print 28.5 / 60.4 and 11.8 / 33.7 for atm-s)"
     )
     return table("Published methods", header, rows, caption)
 

@@ -70,7 +70,7 @@ def train(
         study,
         out=out,
         encoder=encoder,
-        presets=preset or (() if method else ("ubp",)),
+        presets=preset,
         methods=method or (),
         width=width,
         step=step,

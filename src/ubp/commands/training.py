@@ -27,7 +27,7 @@ def train(
     *,
     out: Path = Path("runs"),
     encoder: str = "gabor",
-    presets: Sequence[str] = ("ubp",),
+    presets: Sequence[str] | None = None,
     methods: Sequence[str] = (),
     width: int = 51,
     step: int = 6,
@@ -43,11 +43,14 @@ def train(
 ) -> list[Path]:
     """Train a model for every preset or method, subject and seed; returns the models' folders.
 
-    Presets are trained with `options`, methods with their own, and `changes` go over both.
+    Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
+    preset `ubp` is trained.
     """
     study = Study.open(path, common.allow_shared_concepts)
     changes = dict(changes or {})
     own = replace(options or TrainOptions(), **changes)
+    if presets is None:
+        presets = () if methods else ("ubp",)
     chosen = [(preset(name, width, step), own) for name in presets]
     chosen += [(method_preset(name, width, step), method(name).train_options(setting, **changes)) for name in methods]
     names = [blur.name for blur, _ in chosen]
