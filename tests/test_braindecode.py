@@ -12,14 +12,51 @@ from ubp.brain.braindecode import REFUSED
 from ubp.errors import InputError
 
 SHAPE = (63, 250)
-SERVED = (
-    "ATCNet CTNet Deep4Net EEGConformer EEGInceptionERP EEGMiner EEGNet EEGSimpleConv EEGTCNet FBCNet FBLightConvNet "
-    "IFNet SCCNet SSTDPN ShallowFBCSPNet SignalJEPA_PostLocal SignalJEPA_PreLocal SincShallowNet SyncNet"
-).split()
-SLOW = (
-    "AttentionBaseNet BDTCN BENDR BIOT BrainModule CodeBrain ContraWR DeepSleepNet EEGITNet EEGInceptionMI EEGNeX "
-    "EEGPT FBMSNet MEDFormer MSVTNet MVPFormer PBT SPARCNet STEEGFormer TCFormer TIDNet TSception"
-).split()
+SERVED = [
+    "ATCNet",
+    "CTNet",
+    "Deep4Net",
+    "EEGConformer",
+    "EEGInceptionERP",
+    "EEGMiner",
+    "EEGNet",
+    "EEGSimpleConv",
+    "EEGTCNet",
+    "FBCNet",
+    "FBLightConvNet",
+    "IFNet",
+    "SCCNet",
+    "SSTDPN",
+    "ShallowFBCSPNet",
+    "SignalJEPA_PostLocal",
+    "SignalJEPA_PreLocal",
+    "SincShallowNet",
+    "SyncNet",
+]
+SLOW = [
+    "AttentionBaseNet",
+    "BDTCN",
+    "BENDR",
+    "BIOT",
+    "BrainModule",
+    "CodeBrain",
+    "ContraWR",
+    "DeepSleepNet",
+    "EEGITNet",
+    "EEGInceptionMI",
+    "EEGNeX",
+    "EEGPT",
+    "FBMSNet",
+    "MEDFormer",
+    "MSVTNet",
+    "MVPFormer",
+    "PBT",
+    "SPARCNet",
+    "STEEGFormer",
+    "TCFormer",
+    "TIDNet",
+    "TSception",
+]
 skip_slow = pytest.mark.skipif("UBP_SLOW_TESTS" not in os.environ, reason="slow; set UBP_SLOW_TESTS to run it")
 CANNOT = {
     **dict.fromkeys(["DANCE", "DGCNN", "EEGSym", "SignalJEPA", "SignalJEPA_Contextual", "ZUNA"], "chs_info"),

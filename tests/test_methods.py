@@ -96,7 +96,7 @@ def test_published_tables_are_complete():
         assert (table["top1"] < table["top5"]).all()
         assert table["top5"].between(0, 100).all()
     assert published("variability_correlation").drop(columns="method").abs().max().max() < 1
-    with pytest.raises(InputError, match="no published table 'things'; choose one of .*things_eeg_retrieval"):
+    with pytest.raises(InputError, match=r"no published table 'things'; choose one of .*things_eeg_retrieval"):
         published("things")
 
 
@@ -108,7 +108,7 @@ def test_packaged_tables_are_the_collected_ones(name):
 
 
 def test_unknown_method_and_loss_name_the_nearest():
-    with pytest.raises(InputError, match="method 'atms' is unknown; expected one of .* did you mean 'atm-s'"):
+    with pytest.raises(InputError, match=r"method 'atms' is unknown; expected one of .* did you mean 'atm-s'"):
         method("atms")
     with pytest.raises(InputError, match="loss 'klip' is unknown; expected one of ubp, clip, atm-s; did you mean"):
         TrainOptions(loss="klip")
@@ -119,7 +119,7 @@ def test_unknown_method_and_loss_name_the_nearest():
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_rivals_find_images_of_unseen_concepts_and_shuffled_pairs_do_not(long_folder, common, tmp_path, shuffled):
-    names = ("nice", "nice-sa", "nice-ga", "atm-s")
+    names = ("nice", "atm-s")
     changes = {**QUICK, "shuffle_pairs": shuffled}
     folders = train(long_folder, out=tmp_path, methods=names, subjects=("sub-01",), changes=changes, common=common)
     mark = "-shuffled" if shuffled else ""
@@ -131,7 +131,7 @@ def test_rivals_find_images_of_unseen_concepts_and_shuffled_pairs_do_not(long_fo
         assert table["mean_percentile_rank"].between(0.2, 0.8).all()
     else:
         assert (table["top1"] >= 0.5).all()
-    assert list(table["brain_encoder"]) == ["tsconv", "nice-sa", "nice-ga", "atm-s"]
+    assert list(table["brain_encoder"]) == ["tsconv", "atm-s"]
 
 
 def test_subjects_known_and_unseen_take_their_own_path(long_folder, store, tmp_path):
@@ -142,6 +142,7 @@ def test_subjects_known_and_unseen_take_their_own_path(long_folder, store, tmp_p
     assert model.description.trained_on == ("sub-01", "sub-03")
     assert model.encoder.own.shape == (2, N_TIMES)
     assert (model.encoder.own.abs().amax(1) > 0).all()
+    model.encoder.eval()
     test = job.trials(study, "test")
     scaled = (torch.from_numpy(test.signals) - model.scale[0]) / model.scale[1]
     with torch.no_grad():
@@ -153,6 +154,7 @@ def test_subjects_known_and_unseen_take_their_own_path(long_folder, store, tmp_p
 
     alone = Job("sub-02", method_preset("atm-s"), options)
     model = Model.load(train_one(study, store, alone, tmp_path))
+    model.encoder.eval()
     first = torch.zeros(len(scaled), dtype=torch.int64)
     scaled = (torch.from_numpy(test.signals) - model.scale[0]) / model.scale[1]
     with torch.no_grad():
@@ -199,8 +201,9 @@ def test_runs_from_before_the_newer_options_still_load_and_count_as_the_same(lon
 
 
 def command(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    return code, capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code or 0, capsys.readouterr()
 
 
 def options_of(folder):
@@ -242,10 +245,10 @@ def test_what_a_method_cannot_do_is_one_sentence(long_folder, common, tmp_path, 
 
 def test_a_model_of_braindecode_is_trained_saved_and_evaluated(long_folder, common, tmp_path, capsys):
     shared = ("--store", common.store, "--quiet", "--subject", "sub-01", "--out", tmp_path)
-    more = ("--epochs", 25, "--batch-size", 40, "--learning-rate", "1e-3", "--brain-encoder", "braindecode:SCCNet")
+    more = ("--epochs", 20, "--batch-size", 40, "--learning-rate", "1e-3", "--brain-encoder", "braindecode:CTNet")
     assert command(capsys, "train", long_folder, *shared, "--method", "vanilla", *more)[0] == 0
     table = evaluate(tmp_path, ridge=False, common=common).table.iloc[0]
-    assert table["brain_encoder"] == "braindecode:SCCNet"
+    assert table["brain_encoder"] == "braindecode:CTNet"
     assert table["top1"] > 3 / N_TEST
 
 

@@ -262,6 +262,6 @@ def test_parameters_are_those_of_the_released_program_less_what_does_nothing(nam
 
 @pytest.mark.parametrize("name", [*ATTENTIVE, "tsconv"])
 def test_a_window_of_one_sample_is_refused_in_a_sentence(name):
-    with pytest.raises(InputError, match="has 1 samples, but .* needs at least 75; use a longer window") as caught:
+    with pytest.raises(InputError, match=r"has 1 samples, but .* needs at least 75; use a longer window") as caught:
         brain_encoder(name, 96, 1)
     assert "\n" not in str(caught.value)
