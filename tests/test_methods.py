@@ -243,6 +243,14 @@ def test_what_a_method_cannot_do_is_one_sentence(long_folder, common, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_window_that_is_too_short_is_refused_before_images_are_embedded(tiny_folder, tmp_path, capsys):
+    arguments = ("train", tiny_folder, "--method", "vanilla", "atm-s", "--store", tmp_path / "features")
+    code, printed = command(capsys, *arguments, "--out", tmp_path / "runs", "--quiet")
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert "has 8 samples, but ATMS needs at least 75" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_of_braindecode_is_trained_saved_and_evaluated(long_folder, common, tmp_path, capsys):
     shared = ("--store", common.store, "--quiet", "--subject", "sub-01", "--out", tmp_path)
     more = ("--epochs", 20, "--batch-size", 40, "--learning-rate", "1e-3", "--brain-encoder", "braindecode:CTNet")

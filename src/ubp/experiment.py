@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ubp.brain import brain_encoder
 from ubp.config import SETTINGS, Preset, TrainOptions, unknown
 from ubp.data.split import inter_subject, intra_subject, validation_split
 from ubp.data.study import Study, Trials
@@ -16,7 +17,7 @@ from ubp.files import disk_errors
 from ubp.fit import Gallery, Pairs, Trainer, channel_scale
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
-from ubp.randomness import derive_seed
+from ubp.randomness import derive_seed, seeded
 
 CHECKPOINT = "checkpoint.safetensors"
 VALIDATION_SEED = 0
@@ -163,6 +164,20 @@ def train(
         model.save(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
+
+
+def check_shape(study: Study, job: Job) -> None:
+    """Refuse a brain encoder that cannot serve the windows of a job, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When the encoder is unknown or needs other channels or a longer window.
+    """
+    recording = study.recording(job.subject)
+    plan = recording.select("train", channels=job.channels, window=job.window)
+    with seeded("check"):
+        brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
 
 
 def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:

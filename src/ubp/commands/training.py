@@ -11,7 +11,7 @@ from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import CHECKPOINT, Job
+from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
@@ -64,6 +64,8 @@ def train(
         Job(subject, blur, options, seed, encoder, setting, picked, window)
         for subject, (blur, options), seed in itertools.product(subjects or study.subjects, chosen, seeds)
     ]
+    for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
+        check_shape(study, job)
     where = pick_device(common.device)
     vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common)
     folders = []
