@@ -76,8 +76,8 @@ def linear_matrix(brain: Tensor, vision: Tensor, temperature: Tensor) -> Tensor:
     -----
     Li et al. 2024, "Visual decoding and reconstruction via EEG embeddings with guided diffusion", NeurIPS. The released
     retrieval program adds the same loss against text embeddings of the concepts' names with a weight of 0.01 (0.99 for
-    the images). That part is left out here: a study need not have concept names in words. The mean squared error of
-    their paper belongs to the reconstruction of images, not to retrieval.
+    the images). That part is left out here:
+    a study need not have concept names in words. The program for retrieval has no mean squared error.
     """
     return (brain * temperature.to(brain.dtype)) @ vision.T
 

@@ -146,7 +146,7 @@ METHODS: dict[str, Method] = {
     "nice-sa": _nice(
         "nice-sa",
         "NICE-SA",
-        "Attention takes the weighted sum of the channels, as the equation says; in the released program it multiplies "
+        "Attention takes the weighted sum of the channels; in the released program it multiplies "
         "each channel by the sum of its weights, which is 1.",
     ),
     "nice-ga": _nice(
@@ -170,7 +170,7 @@ METHODS: dict[str, Method] = {
         differs=(
             "The loss against text embeddings of the concepts' names, weight 0.01, is left out.",
             "Every channel's token is used and not the subject's; the released program drops the last channel instead.",
-            "The position embedding is added, as the paper says; the released program never adds it.",
+            "The position embedding is added; the released program defines one and never adds it.",
             "An unseen subject gets the shared part of the training subjects' tokens; in the released program a token "
             "that was never trained, or that of the test subject's number.",
             "Channels are standardised, as for every method here.",
