@@ -63,7 +63,8 @@ class NICESA(TSConv):
     Song et al. 2024, "Decoding natural images from EEG for object recognition", ICLR, with the released sizes: one
     head, the layer norm over time, dropout 0.3. It holds ``3 (c^2 + 3 c) + 2 n_times`` parameters more than TSConv for
     c channels. Differences from the released program: there the sum over attended channels leaves the signals out, so
-    each channel is multiplied by the sum of its weights, which is 1, and attention has no effect. There the scale is the root of ``n_times / 30`` and not of the length of the compared vectors.
+    each channel is multiplied by the sum of its weights, which is 1, and attention has no effect. Its
+    scale is the root of ``n_times / 30``, not of the length of the compared vectors.
     """
 
     def __init__(
