@@ -21,14 +21,16 @@ def png(pixels):
     return buffer.getvalue()
 
 
-def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3, repetitions=REPETITIONS):
+def make_study(
+    folder, seed=0, n_subjects=2, name="tiny", noise=0.3, repetitions=REPETITIONS, n_times=N_TIMES, n_train=N_TRAIN
+):
     """Random stripes and blobs; train and test concepts differ; every image is shown as often."""
     random = np.random.default_rng(seed)
     images = {}
-    for number in range(N_TRAIN + N_TEST):
+    for number in range(n_train + N_TEST):
         coarse = random.integers(0, 256, (random.integers(3, 9), random.integers(3, 9), 3), np.uint8)
         pixels = np.asarray(Image.fromarray(coarse).resize((48, 48), Image.Resampling.NEAREST))
-        split = "train" if number < N_TRAIN else "test"
+        split = "train" if number < n_train else "test"
         images[f"{split}/{number:03d}.png"] = png(pixels)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.parent / f"{folder.name}-images"
@@ -57,11 +59,11 @@ def make_study(folder, seed=0, n_subjects=2, name="tiny", noise=0.3, repetitions
     channels = pd.DataFrame({"name": [f"c{i}" for i in range(N_CHANNELS)], "type": "eeg"})
     recordings = []
     for subject in range(n_subjects):
-        mixing = random.standard_normal((vectors.shape[1], N_CHANNELS * N_TIMES))
+        mixing = random.standard_normal((vectors.shape[1], N_CHANNELS * n_times))
         clean = (vectors - vectors.mean(axis=0)) @ mixing
         clean = np.repeat(clean / clean.std(), repetitions, axis=0)
         signals = clean + noise * random.standard_normal(clean.shape)
-        signals = signals.reshape(-1, N_CHANNELS, N_TIMES).astype(np.float32)
+        signals = signals.reshape(-1, N_CHANNELS, n_times).astype(np.float32)
         recordings.append(RecordingData(f"sub-{subject + 1:02d}", signals, table, channels))
     info = StudyInfo(name, "eeg", sfreq=100.0, tmin=0.0, licence="CC0", citation="Nobody, 2000")
     return create_study(folder, info, recordings, images)

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from ubp.brain import BRAIN_ENCODERS, brain_encoder
 from ubp.errors import InputError
 
-CONVOLUTIONAL = [name for name in BRAIN_ENCODERS if name != "eegproject"]
+CONVOLUTIONAL = ["shallownet", "deepnet", "eegnet", "tsconv"]
+ATTENTIVE = {"nice-sa": 0.3, "nice-ga": 0.3, "atm-s": 0.25}
 SHAPES = [(63, 250), (17, 250), (271, 201), (5, 100), (1, 151), (4, 1)]
-MINIMUM = {"eegproject": 1, "shallownet": 75, "deepnet": 151, "eegnet": 95, "tsconv": 75}
+MINIMUM = {"eegproject": 1, "shallownet": 75, "deepnet": 151, "eegnet": 95, "tsconv": 75} | dict.fromkeys(ATTENTIVE, 75)
 # Released programs, for the 250 samples of THINGS-EEG and the 201 of THINGS-MEG.
 PUBLISHED_FEATURES = {"shallownet": (1440, 1040), "deepnet": (1400, 800), "eegnet": (1248, 864), "tsconv": (1440, 1040)}
 STRIDE = {"shallownet": 5, "deepnet": 16, "eegnet": 2, "tsconv": 5}
@@ -22,6 +23,11 @@ def make(name, n_channels=6, n_times=180, embed_dim=16, seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return brain_encoder(name, n_channels, n_times, embed_dim, **options)
+
+
+def still(name):
+    """Options that switch all dropout off."""
+    return {"dropout": 0.0} | ({"attention_dropout": 0.0} if name in ATTENTIVE else {})
 
 
 def noise(*shape, seed=1):
@@ -84,8 +90,16 @@ REFERENCE = {
 }
 
 
-def front_parameters(name, n_channels):
-    """Weights of the convolutions, plus two numbers for each batch-normed map."""
+def front_parameters(name, n_channels, n_times):
+    """Weights of the convolutions, plus two numbers for each batch-normed map, plus attention."""
+    heads = 4 * (n_times // 4)
+    attention = {
+        "nice-sa": 3 * (n_channels**2 + 3 * n_channels) + 2 * n_times,
+        "nice-ga": n_times**2 + 3 * n_times,
+        "atm-s": n_times**2 + 2 * n_times + 4 * n_times * heads + 2 * heads + 2 * n_times * 256 + 256 + 8 * n_times,
+    }
+    if name in attention:
+        return front_parameters("tsconv", n_channels, n_times) + attention[name]
     return {
         "eegproject": 0,
         "shallownet": 40 * 25 + 40 * 40 * n_channels + 80,
@@ -96,7 +110,8 @@ def front_parameters(name, n_channels):
 
 
 def test_every_encoder_has_its_figures():
-    assert set(BRAIN_ENCODERS) == set(MINIMUM) == {*REFERENCE, "eegproject"} == {*STRIDE, "eegproject"}
+    assert set(BRAIN_ENCODERS) == set(MINIMUM) == {*REFERENCE, *ATTENTIVE, "eegproject"}
+    assert set(CONVOLUTIONAL) == set(REFERENCE) == set(STRIDE) == set(PUBLISHED_FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +139,8 @@ def test_flattened_sizes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_feature_count_is_what_comes_out(name):
-    encoder = make(name, 2).eval()
     for n_times in (MINIMUM[name] + extra for extra in (0, 1, 2, 4, 5, 15, 16, 31)):
+        encoder = make(name, 2, n_times).eval()
         n_features = encoder.features(noise(1, 2, n_times)).flatten(1).shape[1]
         assert n_features == type(encoder).feature_count(2, n_times)
 
@@ -133,10 +148,11 @@ def test_feature_count_is_what_comes_out(name):
 @pytest.mark.parametrize("shape", [(63, 250), (271, 201)])
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_parameter_count_in_closed_form(name, shape):
-    n_features = math.prod(shape) if name == "eegproject" else PUBLISHED_FEATURES[name][shape[1] == 201]
+    front = "tsconv" if name in ATTENTIVE else name
+    n_features = math.prod(shape) if name == "eegproject" else PUBLISHED_FEATURES[front][shape[1] == 201]
     head = n_features * 8 + 8 + 8 * 8 + 8 + 2 * 8
     encoder = make(name, *shape, embed_dim=8)
-    assert sum(p.numel() for p in encoder.parameters()) == front_parameters(name, shape[0]) + head
+    assert sum(p.numel() for p in encoder.parameters()) == front_parameters(name, *shape) + head
 
 
 def test_eegproject_equals_its_equation():
@@ -220,17 +236,18 @@ def test_same_seed_same_weights_and_output(name):
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_dropout_probability_reaches_every_dropout(name):
     default = 0.3 if name == "eegproject" else 0.5
-    for options, expected in (({}, default), ({"dropout": 0.2}, 0.2)):
+    own = {ATTENTIVE[name]} if name in ATTENTIVE else set()
+    for options, expected in (({}, {default} | own), ({"dropout": 0.2}, {0.2} | own), (still(name), {0.0})):
         layers = [m for m in make(name, **options).modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd)]
         assert layers
-        assert {layer.p for layer in layers} == {expected}
+        assert {layer.p for layer in layers} == expected
     x = noise(3, 6, 180)
-    assert torch.equal(make(name, dropout=0.0)(x), make(name, dropout=0.0)(x))
+    assert torch.equal(make(name, **still(name))(x), make(name, **still(name))(x))
 
 
 @pytest.mark.parametrize("name", BRAIN_ENCODERS)
 def test_bfloat16_autocast_is_close_to_float32(name):
-    encoder, x = make(name, embed_dim=64, dropout=0.0), noise(16, 6, 180)
+    encoder, x = make(name, embed_dim=64, **still(name)), noise(16, 6, 180)
     exact = encoder(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = encoder(x)
@@ -266,7 +283,7 @@ def test_case_of_the_name_does_not_matter():
     ("arguments", "options", "message"),
     [
         (("shalownet", 6, 180, 16), {}, "'shalownet'; did you mean 'shallownet', or choose one of eegproject, shallow"),
-        (("zzz", 6, 180, 16), {}, "'zzz'; choose one of eegproject, shallownet, deepnet, eegnet, tsconv$"),
+        (("zzz", 6, 180, 16), {}, "'zzz'; choose one of eegproject, .*, nice-ga, atm-s or braindecode:NAME$"),
         (
             ("eegnet", 6, 180, 16),
             {"depth": 3},

@@ -104,7 +104,7 @@ def every_command(group=app, before=()):
         yield from every_command(inner, (*before, name)) if deeper else [(*before, name)]
 
 
-ARGUMENTS_ONLY = {("encoders",)}
+ARGUMENTS_ONLY = {("encoders",), ("methods",)}
 
 
 @pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
@@ -121,7 +121,7 @@ def test_help_describes_every_option(command, capsys):
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("simulate", "info", "features", "train", "evaluate", "demo"))
+    assert all(name in printed for name in ("simulate", "info", "features", "train", "evaluate", "demo", "methods"))
     assert "demo" in set(app)
 
 

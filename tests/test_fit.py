@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,11 +80,11 @@ def test_training_finds_the_image_of_held_out_pairs(name):
     assert trainer.history[-1]["loss"] < trainer.history[0]["loss"]
 
 
-@pytest.mark.parametrize("encoder", ["eegproject", "tsconv"])
+@pytest.mark.parametrize("encoder", ["eegproject", "tsconv", "nice-sa", "nice-ga", "atm-s"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stop", [1, 4])
 def test_a_continued_run_equals_an_uninterrupted_one_bit_for_bit(encoder, precision, stop):
-    pairs = make_pairs(n_times=80)
+    pairs = replace(make_pairs(n_times=80), subject=torch.arange(90) % 3)
     options = TrainOptions(encoder, epochs=5, batch_size=32, learning_rate=1e-3, precision=precision)
     whole = Trainer(pairs, preset("ubp"), options)
     whole.run()
@@ -174,6 +175,8 @@ def test_shapes_that_do_not_belong_together_are_refused():
         Pairs(pairs.signals[:1], pairs.image[:1], pairs.ladder)
     with pytest.raises(InputError, match="ladder has 3 levels; preset 'blur' expects 1"):
         Trainer(pairs, preset("blur"), OPTIONS)
+    with pytest.raises(InputError, match="There are 3 subjects for 90 training pairs"):
+        replace(pairs, subject=torch.arange(3))
 
 
 def test_channel_scale_equals_numpy_and_leaves_a_constant_channel():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import reference
-from ubp.loss import INITIAL_TEMPERATURE, contrastive_loss, similarity_matrix
+from ubp.loss import INITIAL_TEMPERATURE, LOSSES, contrastive_loss, similarity_matrix
 
 
 @pytest.mark.parametrize("n", [2, 5, 33])
@@ -42,6 +42,37 @@ def test_similarity_scales_with_softplus_and_leaves_the_brain_side_unnormalised(
     assert scale == pytest.approx(2.73, abs=0.005)
     expected = scale * torch.tensor([[3.0, 5.0], [1.0, 0.6]])
     assert torch.allclose(similarity_matrix(brain, vision, torch.tensor(INITIAL_TEMPERATURE)), expected, atol=1e-5)
+
+
+SCALE = {"ubp": math.log1p(1 / 0.07), "clip": 1 / 0.07, "atm-s": math.log(1 / 0.07)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_starts_at_its_scale_and_only_clip_ignores_the_length_of_the_brain_side(name):
+    random = torch.Generator().manual_seed(0)
+    brain, vision = (torch.randn(5, 3, generator=random, dtype=torch.float64) for _ in range(2))
+    vision /= vision.norm(dim=1, keepdim=True)
+    matrix = LOSSES[name](brain, vision, torch.tensor(INITIAL_TEMPERATURE, dtype=torch.float64))
+    for i in range(5):
+        length = math.sqrt(sum(x * x for x in brain[i].tolist())) if name == "clip" else 1.0
+        for j in range(5):
+            product = sum(a * b for a, b in zip(brain[i].tolist(), vision[j].tolist(), strict=True))
+            assert matrix[i, j].item() == pytest.approx(SCALE[name] * product / length)
+    longer = LOSSES[name](2 * brain, vision, torch.tensor(INITIAL_TEMPERATURE, dtype=torch.float64))
+    torch.testing.assert_close(longer, matrix if name == "clip" else 2 * matrix)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_temperature_of_each_loss_is_learned(name):
+    random = torch.Generator().manual_seed(1)
+    brain, vision = (F.normalize(torch.randn(6, 4, generator=random), dim=1) for _ in range(2))
+    temperature = torch.tensor(INITIAL_TEMPERATURE, requires_grad=True)
+    contrastive_loss(LOSSES[name](brain, vision, temperature)).backward()
+    ahead, behind = (
+        contrastive_loss(LOSSES[name](brain, vision, torch.tensor(INITIAL_TEMPERATURE + step))).item()
+        for step in (1e-2, -1e-2)
+    )
+    assert temperature.grad.item() == pytest.approx((ahead - behind) / 2e-2, rel=1e-2, abs=1e-4)
 
 
 def test_bfloat16_similarities_give_a_float32_loss():

@@ -13,6 +13,7 @@ from ubp.images.blur import Blur
 from ubp.images.levels import Level, Mean
 from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
+LOSS_NAMES = ("ubp", "clip", "atm-s")
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
 Settings = TypeVar("Settings")
@@ -161,7 +162,7 @@ class TrainOptions:
     Parameters
     ----------
     brain_encoder : str
-        eegproject, shallownet, deepnet, eegnet or tsconv.
+        eegproject, shallownet, deepnet, eegnet, tsconv, nice-sa, nice-ga, atm-s or braindecode:NAME.
     epochs : int
         Passes over the training pairs.
     batch_size : int
@@ -180,6 +181,11 @@ class TrainOptions:
         Stop when validation has not improved for so many epochs; 0 to train all epochs and keep the best.
     shuffle_pairs : bool
         Control: break the pairing of trials and images; accuracy must be at chance.
+    loss : str
+        What the contrastive loss is taken of: ubp (scale softplus, brain side not normalised), clip (both sides
+        normalised, scale exp) or atm-s (scale as it is, brain side not normalised).
+    beta1 : float
+        Decay of AdamW's mean of gradients.
     """
 
     brain_encoder: str = "eegproject"
@@ -192,6 +198,8 @@ class TrainOptions:
     validation_concepts: int = 0
     patience: int = 0
     shuffle_pairs: bool = False
+    loss: str = "ubp"
+    beta1: float = 0.9
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -204,6 +212,10 @@ class TrainOptions:
                 f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}; "
                 "expected a learning rate above 0 and a weight decay of at least 0."
             )
+        if self.loss not in LOSS_NAMES:
+            raise unknown("loss", self.loss, LOSS_NAMES)
+        if not 0 <= self.beta1 < 1:
+            raise InputError(f"beta1 is {self.beta1}; expected at least 0 and below 1.")
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
 

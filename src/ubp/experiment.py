@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ubp.brain import brain_encoder
 from ubp.config import SETTINGS, Preset, TrainOptions, unknown
 from ubp.data.split import inter_subject, intra_subject, validation_split
 from ubp.data.study import Study, Trials
@@ -16,7 +17,7 @@ from ubp.files import disk_errors
 from ubp.fit import Gallery, Pairs, Trainer, channel_scale
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
-from ubp.randomness import derive_seed
+from ubp.randomness import derive_seed, seeded
 
 CHECKPOINT = "checkpoint.safetensors"
 VALIDATION_SEED = 0
@@ -141,7 +142,7 @@ def train(
             )
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return folder
-    gallery = validation_gallery(validation, store, job, scale) if validation else None
+    gallery = validation_gallery(validation, store, job, scale, training) if validation else None
     trainer = Trainer(pairs, job.preset, job.options, job.seed, gallery, device)
     del pairs
     _restore(trainer, folder / CHECKPOINT, description)
@@ -165,6 +166,20 @@ def train(
     return folder
 
 
+def check_shape(study: Study, job: Job) -> None:
+    """Refuse a brain encoder that cannot serve the windows of a job, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When the encoder is unknown or needs other channels or a longer window.
+    """
+    recording = study.recording(job.subject)
+    plan = recording.select("train", channels=job.channels, window=job.window)
+    with seeded("check"):
+        brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
+
+
 def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:
     """Signals scaled in place (the trials' own array), the image row of each, and the ladder of those images.
 
@@ -185,17 +200,33 @@ def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs
     if job.options.shuffle_pairs:
         rows = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(rows)
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder), scale
+    subject = subject_numbers(trials, trials)
+    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq), scale
+
+
+def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
+    """Place of each trial's subject among the sorted training subjects, as in `Description.trained_on`."""
+    number = {subject: place for place, subject in enumerate(sorted(set(training.subjects)))}
+    for subject in trials.subjects:
+        if subject not in number:
+            raise InputError(
+                f"All concepts that {subject} saw were taken out for validation; choose fewer validation concepts."
+            )
+    return torch.tensor([number[subject] for subject in trials.subjects])
 
 
 def validation_gallery(
-    trials: Trials, store: FeatureStore, job: Job, scale: tuple[torch.Tensor, torch.Tensor]
+    trials: Trials,
+    store: FeatureStore,
+    job: Job,
+    scale: tuple[torch.Tensor, torch.Tensor],
+    training: Trials,
 ) -> Gallery:
     """Validation trials as queries among their own images."""
     images, target = np.unique(np.array(trials.images), return_inverse=True)
     vision = store.vectors(job.preset.base, [str(image) for image in images])
     signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
-    return Gallery(signals, target, vision)
+    return Gallery(signals, target, vision, subject_numbers(trials, training))
 
 
 def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs: Pairs) -> Description:

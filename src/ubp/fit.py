@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ubp.brain import brain_encoder
+from ubp.brain import BrainEncoder, brain_encoder
 from ubp.config import Preset, TrainOptions
 from ubp.errors import InputError, UbpError
-from ubp.loss import INITIAL_TEMPERATURE, contrastive_loss, similarity_matrix
+from ubp.loss import INITIAL_TEMPERATURE, LOSSES, contrastive_loss
 from ubp.metrics import cosine_similarity, mean_reciprocal_rank, ranks, top_k
 from ubp.prior import BlurPrior
 from ubp.randomness import seeded
@@ -31,6 +31,10 @@ class Pairs:
         Row of each pair's image in the ladder.
     ladder : Tensor of shape (n_levels, n_images, embed_dim), float32
         Unit image embeddings by increasing blur; one level or three.
+    subject : Tensor of shape (n_pairs,), int64, optional
+        Number of each pair's subject, from 0, for brain encoders that want to know.
+    sfreq : float, optional
+        Sampling rate in Hz, for brain encoders that want to know.
 
     Raises
     ------
@@ -41,6 +45,8 @@ class Pairs:
     signals: Tensor
     image: Tensor
     ladder: Tensor
+    subject: Tensor | None = None
+    sfreq: float | None = None
 
     def __post_init__(self) -> None:
         if self.signals.ndim != 3 or self.ladder.ndim != 3 or self.image.shape != (len(self.signals),):
@@ -49,12 +55,26 @@ class Pairs:
                 f"{tuple(self.ladder.shape)} do not belong together; expected (n, channels, times), (n,) and "
                 "(levels, images, d)."
             )
+        if self.subject is not None and self.subject.shape != self.image.shape:
+            raise InputError(f"There are {len(self.subject)} subjects for {len(self.signals)} training pairs.")
         if len(self.signals) < 2:
             raise InputError(f"There are {len(self.signals)} training pairs; the contrastive loss needs at least 2.")
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pairs":
         """Copy to a device and floating type, where they are not there already."""
-        return Pairs(self.signals.to(device, dtype), self.image.to(device), self.ladder.to(device, dtype))
+        subject = None if self.subject is None else self.subject.to(device)
+        return replace(
+            self,
+            signals=self.signals.to(device, dtype),
+            image=self.image.to(device),
+            ladder=self.ladder.to(device, dtype),
+            subject=subject,
+        )
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of subjects; 0 when nobody said whose signals they are."""
+        return 0 if self.subject is None else int(self.subject.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -67,11 +87,14 @@ class Gallery:
     target : integer array of shape (n_queries,)
         Row of `vision` that each query saw.
     vision : array of shape (n_gallery, embed_dim), float32
+    subject : Tensor of shape (n_queries,), int64, optional
+        As in the training pairs.
     """
 
     signals: Tensor
     target: np.ndarray
     vision: np.ndarray
+    subject: Tensor | None = None
 
 
 @dataclass
@@ -124,12 +147,21 @@ class Trainer:
         self.pairs = pairs.to(self.device, self.compute_type)
         _, n_channels, n_times = pairs.signals.shape
         with seeded("weights", seed):
-            self.encoder = brain_encoder(options.brain_encoder, n_channels, n_times, pairs.ladder.shape[-1])
+            self.encoder = brain_encoder(
+                options.brain_encoder,
+                n_channels,
+                n_times,
+                pairs.ladder.shape[-1],
+                n_subjects=pairs.n_subjects,
+                sfreq=pairs.sfreq,
+            )
         self.encoder.to(self.device)
+        self.similarity = LOSSES[options.loss]
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE, device=self.device))
         self.optimizer = torch.optim.AdamW(
             [*self.encoder.parameters(), self.temperature],
             lr=options.learning_rate,
+            betas=(options.beta1, 0.999),
             weight_decay=options.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
@@ -202,7 +234,8 @@ class Trainer:
     def _step(self, batch: Tensor) -> Tensor:
         pairs = self.pairs
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
-            similarity = similarity_matrix(self.encoder(pairs.signals[batch]), self.vision(batch), self.temperature)
+            brain = self.encoder(*_inputs(self.encoder, pairs.signals, pairs.subject, batch))
+            similarity = self.similarity(brain, self.vision(batch), self.temperature)
         loss = contrastive_loss(similarity)
         self.optimizer.zero_grad()
         loss.backward()
@@ -212,7 +245,7 @@ class Trainer:
         return loss.detach()
 
     def _validate(self, gallery: Gallery) -> HistoryRow:
-        similarity = cosine_similarity(embed(self.encoder, gallery.signals), gallery.vision)
+        similarity = cosine_similarity(embed(self.encoder, gallery.signals, gallery.subject), gallery.vision)
         rank = ranks(similarity, gallery.target)
         score = mean_reciprocal_rank(rank)
         if score > self.best.score:
@@ -276,14 +309,24 @@ def batches(order: Tensor, batch_size: int) -> list[Tensor]:
     return parts
 
 
+def _inputs(
+    encoder: BrainEncoder, signals: Tensor, subject: Tensor | None, rows: Tensor | slice
+) -> tuple[Tensor] | tuple[Tensor, Tensor]:
+    if encoder.uses_subject and subject is not None:
+        return signals[rows], subject[rows]
+    return (signals[rows],)
+
+
 @torch.no_grad()
-def embed(encoder: nn.Module, signals: Tensor, batch_size: int = 1024) -> np.ndarray:
+def embed(encoder: BrainEncoder, signals: Tensor, subject: Tensor | None = None, batch_size: int = 1024) -> np.ndarray:
     """Brain embeddings of signals, in evaluation mode and float32.
 
     Parameters
     ----------
-    encoder : Module
+    encoder : BrainEncoder
     signals : Tensor of shape (n, n_channels, n_times)
+    subject : Tensor of shape (n,), int64, optional
+        Number of each trial's training subject; without it the subject is an unseen one.
     batch_size : int
 
     Returns
@@ -292,7 +335,10 @@ def embed(encoder: nn.Module, signals: Tensor, batch_size: int = 1024) -> np.nda
     """
     encoder.eval()
     device = next(encoder.parameters()).device
-    parts = [encoder(part.to(device, torch.float32)).cpu() for part in signals.split(batch_size)]
+    parts = []
+    for start in range(0, len(signals), batch_size):
+        part, *who = _inputs(encoder, signals, subject, slice(start, start + batch_size))
+        parts.append(encoder(part.to(device, torch.float32), *(numbers.to(device) for numbers in who)).cpu())
     return torch.cat(parts).numpy()
 
 

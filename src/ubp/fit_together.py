@@ -15,9 +15,10 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ubp.errors import InputError
 from ubp.fit import Trainer, batches
-from ubp.loss import contrastive_loss, similarity_matrix
+from ubp.loss import contrastive_loss
 from ubp.randomness import derive_seed
 
+SHARED_OPTIONS = ("epochs", "batch_size", "loss", "learning_rate", "beta1", "weight_decay", "precision", "patience")
 FEATURE_DROPOUTS = (nn.Dropout1d, nn.Dropout2d)
 
 
@@ -58,13 +59,12 @@ def common_shape(trainers: Sequence[Trainer]) -> str | None:
             ("embedding length", other.pairs.ladder.shape[-1], first.pairs.ladder.shape[-1]),
             ("number of finished epochs", other.epoch, first.epoch),
             ("device", other.device, first.device),
-            *(
-                (name, getattr(other.options, name), getattr(first.options, name))
-                for name in ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "patience")
-            ),
+            *((name, getattr(other.options, name), getattr(first.options, name)) for name in SHARED_OPTIONS),
         ):
             if mine != theirs:
                 return f"their {what} differs ({mine} and {theirs})"
+    if first.encoder.uses_subject:
+        return "their brain encoder tells subjects apart"
     if first.options.patience:
         return "they may stop at different epochs"
     return None
@@ -82,6 +82,7 @@ class _Stack:
         self.optimizer = torch.optim.AdamW(
             stacked,
             lr=options.learning_rate,
+            betas=(options.beta1, 0.999),
             weight_decay=options.weight_decay,
             fused=trainers[0].device.type in ("cpu", "cuda"),
         )
@@ -172,7 +173,7 @@ class TogetherTrainer:
         with torch.autocast(trainers[0].device.type, torch.bfloat16, enabled=bf16):
             call = vmap(lambda state, x: functional_call(self.template, state, (x,)))
             brain = call({**stack.parameters, **stack.buffers, **masks}, signals)
-            similarity = vmap(similarity_matrix)(brain, vision, stack.temperature)
+            similarity = vmap(trainers[0].similarity)(brain, vision, stack.temperature)
         losses = vmap(contrastive_loss)(similarity)
         stack.optimizer.zero_grad()
         losses.sum().backward()

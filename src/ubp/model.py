@@ -25,6 +25,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
+LATER_OPTIONS = ("loss", "beta1")
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,14 @@ class Description:
         return cls.from_dict(read_json(path, "the description of a trained model"), str(path))
 
     def identity(self) -> str:
-        """Digest of everything that decides the weights; places and versions are left out."""
+        """Digest of everything that decides the weights; places and versions are left out.
+
+        So is an option younger than the file format at its default, and runs that were begun before it continue.
+        """
         content = {k: v for k, v in self.to_dict().items() if k not in ("study_path", "vision_encoder", "versions")}
+        for name in LATER_OPTIONS:
+            if content["options"][name] == getattr(TrainOptions, name):
+                del content["options"][name]
         return digest(json.dumps(content, sort_keys=True))
 
 
@@ -147,13 +154,16 @@ class Model:
     temperature: Tensor
     history: list[HistoryRow]
 
-    def embed(self, signals: np.ndarray) -> np.ndarray:
+    def embed(self, signals: np.ndarray, subject: str | None = None) -> np.ndarray:
         """Brain embeddings of signals.
 
         Parameters
         ----------
         signals : array of shape (n, n_channels, n_times)
             In the units, channels and window of the training data.
+        subject : str, optional
+            Whose signals they are; by default the subject the model is for. One that was not trained on is embedded
+            as an unseen subject. Only encoders with ``uses_subject`` tell subjects apart.
 
         Returns
         -------
@@ -171,7 +181,10 @@ class Model:
                 f"{expected[1]} samples), as it was trained."
             )
         mean, deviation = self.scale
-        return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation)
+        who = subject or self.description.subject
+        known = self.description.trained_on
+        number = torch.full((len(signals),), known.index(who)) if who in known else None
+        return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation, number)
 
     def save(self, folder: Path) -> None:
         """Write the model; `model.json` comes last, so a folder that has it is complete."""
@@ -198,7 +211,12 @@ class Model:
         try:
             with seeded("load"):
                 encoder = brain_encoder(
-                    about.options.brain_encoder, len(about.channels), about.n_times, about.embed_dim
+                    about.options.brain_encoder,
+                    len(about.channels),
+                    about.n_times,
+                    about.embed_dim,
+                    n_subjects=len(about.trained_on),
+                    sfreq=about.sfreq,
                 )
             encoder.load_state_dict(
                 {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}

@@ -18,6 +18,7 @@ from ubp.experiment import Job
 from ubp.files import write_text
 from ubp.images.features import FeatureStore
 from ubp.images.levels import Level
+from ubp.methods import METHODS
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -163,7 +164,7 @@ def collect_scores(found: Iterable[tuple[dict[str, Any], pd.Series]]) -> Results
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    first = [RIDGE, *PRESETS]
+    first = [RIDGE, *dict.fromkeys([*METHODS, *PRESETS])]
     name, _, shuffled = row["method"].partition(",")
     known = name.partition(" (")[0]
     place = first.index(known) if known in first else len(first)

@@ -8,7 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from ubp.config import SETTINGS
 from ubp.data.study import Study
+from ubp.methods import METHODS
 from ubp.results import second_top
 from ubp.sheets import Sheet
 
@@ -97,6 +99,23 @@ def n_way_table(summary: pd.DataFrame, setting: str) -> Table | None:
     rows = [(row["method"], *(f"{100 * row[f'top1_of_{n}']:.1f}" for n in sizes)) for _, row in part.iterrows()]
     rows.append(("chance", *(f"{100 / int(n):.1f}" for n in sizes)))
     return table(f"Top-1 % among so many images, {setting}", ("method", *sizes), rows)
+
+
+def method_table() -> Table:
+    """The published methods: main settings and published accuracy."""
+    rows = []
+    for name, about in METHODS.items():
+        options = about.train_options()
+        accuracy = [about.published_accuracy(setting) for setting in SETTINGS]
+        cells = ["-" if pair is None else f"{pair[0]:.1f} / {pair[1]:.1f}" for pair in accuracy]
+        sizes = (f"{options.epochs}", f"{options.batch_size}", f"{options.learning_rate:g}")
+        rows.append((name, options.brain_encoder, options.loss, *sizes, *cells))
+    header = ("method", "encoder", "loss", "epochs", "batch", "rate", "intra", "inter")
+    caption = (
+        "rate is the learning rate; intra and inter are published top-1 / top-5 % on THINGS-EEG2, 200-way, mean over "
+        "subjects, each method with its own image encoder (Wu et al. print 28.5 / 60.4 and 11.8 / 33.7 for atm-s)"
+    )
+    return table("Published methods", header, rows, caption)
 
 
 def _each(values: pd.Series) -> str:

@@ -14,6 +14,8 @@ class BrainEncoder(nn.Module, ABC):
     """A map from signals (batch, n_channels, n_times) to embeddings (batch, embed_dim).
 
     A subclass says the shortest window it can serve, how many features a window gives, and how to compute them.
+    One that also wants to know whose signals they are sets ``uses_subject``; it takes ``n_subjects`` when it is made,
+    and ``forward(signals, subject)``.
 
     Parameters
     ----------
@@ -33,6 +35,9 @@ class BrainEncoder(nn.Module, ABC):
     minimum_times: ClassVar[int]
     """The smallest n_times this encoder can serve."""
 
+    uses_subject: ClassVar[bool] = False
+    """Whether `forward` takes the training subject of each trial as well."""
+
     def __init__(self, n_channels: int, n_times: int, embed_dim: int = 1024, dropout: float = 0.5) -> None:
         super().__init__()
         name = type(self).__name__
@@ -49,12 +54,16 @@ class BrainEncoder(nn.Module, ABC):
         self.n_channels = n_channels
         self.n_times = n_times
         self.embed_dim = embed_dim
-        self.head = ResidualHead(self.feature_count(n_channels, n_times), embed_dim, dropout)
+        self.head = self.make_head(dropout)
+
+    def make_head(self, dropout: float) -> nn.Module:
+        """Make the last stage, from flattened features to the embedding."""
+        return ResidualHead(self.feature_count(self.n_channels, self.n_times), self.embed_dim, dropout)
 
     @staticmethod
-    @abstractmethod
     def feature_count(n_channels: int, n_times: int) -> int:
-        """Number of features the head receives for a window of n_channels x n_times."""
+        """Number of features the head receives for a window of n_channels x n_times; needed by `make_head`."""
+        raise NotImplementedError
 
     @abstractmethod
     def features(self, signals: torch.Tensor) -> torch.Tensor:
@@ -77,9 +86,13 @@ class BrainEncoder(nn.Module, ABC):
         InputError
             The signals have another shape than the encoder was made for.
         """
+        self.check(signals)
+        return self.head(self.features(signals).flatten(1))
+
+    def check(self, signals: torch.Tensor) -> None:
+        """Refuse signals of another shape than (batch, n_channels, n_times)."""
         if signals.ndim != 3 or signals.shape[1:] != (self.n_channels, self.n_times):
             raise InputError(
                 f"The signals have shape {tuple(signals.shape)}, but this {type(self).__name__} was made for "
                 f"(batch, {self.n_channels}, {self.n_times}); select the same channels and window as in training"
             )
-        return self.head(self.features(signals).flatten(1))

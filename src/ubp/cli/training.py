@@ -1,14 +1,17 @@
 """Commands that train and evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ubp.cli.app import CommonOptions, Names, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.cli.app import CommonOptions, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
 
-Options = Annotated[TrainOptions, Parameter(name="*")]
+GivenTrainOptions: Any = given_options(TrainOptions)
+Options = Annotated[GivenTrainOptions, Parameter(name="*")]
+NONE_GIVEN = GivenTrainOptions()
 
 
 @app.command(sort_key=5)
@@ -18,7 +21,8 @@ def train(
     *,
     out: Path = Path("runs"),
     encoder: str = "gabor",
-    preset: Names = ("ubp",),
+    preset: OptionalNames = None,
+    method: OptionalNames = None,
     width: int = 51,
     step: int = 6,
     subject: OptionalNames = None,
@@ -26,24 +30,28 @@ def train(
     seed: Numbers = (0,),
     channels: OptionalNames = None,
     window: OptionalWindow = None,
-    options: Options = TrainOptions(),
+    options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
-    """Train a model for every preset, subject and seed. Run again, it continues; finished models are left alone.
+    """Train a model for every preset or method, subject and seed. Run again, it continues.
 
     Parameters
     ----------
     study : Path
         Folder of the study.
     out : Path
-        Folder of all runs; a model goes to OUT/setting/subject/preset/seed.
+        Folder of all runs; a model goes to OUT/setting/subject/preset or method/seed.
     encoder : str
         Image encoder: gabor, a tower of the paper (RN50), onnx:FILE, open_clip:MODEL[/PRETRAINED] or
         timm:MODEL[/PRETRAINED]; then options, as in RN50,layer=layer3,pool=mean. See `ubp encoders`.
     preset : tuple of str
         vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
         released program); or one transformation of all images: flip, crop, grayscale, color-jitter, noise,
-        low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image.
+        low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image. By
+        default ubp, unless a method is named.
+    method : tuple of str
+        Published methods with their published settings, over which the options given here go: nice, nice-sa, nice-ga,
+        atm-s, vanilla, blur, ubp or official. `ubp methods` tells about them.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int
@@ -66,6 +74,7 @@ def train(
         out=out,
         encoder=encoder,
         presets=preset,
+        methods=method or (),
         width=width,
         step=step,
         subjects=subject,
@@ -73,9 +82,17 @@ def train(
         seeds=seed,
         channels=channels,
         window=window,
-        options=options,
+        changes=given(options),
         common=common,
     )
+
+
+@app.command(sort_key=7)
+def methods() -> None:
+    """Print the published methods: settings, published figures, and what is done differently here."""
+    from ubp.commands.training import print_methods
+
+    print_methods()
 
 
 @app.command(sort_key=6)

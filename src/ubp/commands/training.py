@@ -1,23 +1,26 @@
 """Train models and evaluate them."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ubp.commands.images import build_store
 from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import CHECKPOINT, Job
+from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
 from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
+from ubp.methods import METHODS, method, method_preset
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, StoreFor, find_runs
-from ubp.tables import comparison_table, n_way_table, subject_table, summary_table
+from ubp.tables import comparison_table, method_table, n_way_table, subject_table, summary_table
 
 
 def train(
@@ -25,7 +28,8 @@ def train(
     *,
     out: Path = Path("runs"),
     encoder: str = "gabor",
-    presets: Sequence[str] = ("ubp",),
+    presets: Sequence[str] | None = None,
+    methods: Sequence[str] = (),
     width: int = 51,
     step: int = 6,
     subjects: Sequence[str] | None = None,
@@ -34,33 +38,50 @@ def train(
     channels: Sequence[str] | None = None,
     window: tuple[float, float] | None = None,
     options: TrainOptions | None = None,
+    changes: Mapping[str, Any] | None = None,
     checkpoint_every: float = 20.0,
     common: Common = Common(),
 ) -> list[Path]:
-    """Train a model for every preset, subject and seed; returns the models' folders."""
+    """Train a model for every preset or method, subject and seed; returns the models' folders.
+
+    Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
+    preset `ubp` is trained.
+    """
     study = Study.open(path, common.allow_shared_concepts)
-    chosen = [preset(name, width, step) for name in presets]
-    options = options or TrainOptions()
+    changes = dict(changes or {})
+    own = replace(options or TrainOptions(), **changes)
+    if presets is None:
+        presets = () if methods else ("ubp",)
+    chosen = [(preset(name, width, step), own) for name in presets]
+    chosen += [(method_preset(name, width, step), method(name).train_options(setting, **changes)) for name in methods]
+    names = [blur.name for blur, _ in chosen]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name!r} is asked for {names.count(name)} times, as preset or method; name it once.")
     for name in subjects or ():
         study.recording(name)
     picked = tuple(channels) if channels else None
     jobs = [
         Job(subject, blur, options, seed, encoder, setting, picked, window)
-        for subject, blur, seed in itertools.product(subjects or study.subjects, chosen, seeds)
+        for subject, (blur, options), seed in itertools.product(subjects or study.subjects, chosen, seeds)
     ]
+    for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
+        check_shape(study, job)
     where = pick_device(common.device)
-    vectors = build_store(study, encoder, [level for p in chosen for level in p.ladder], common)
+    vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common)
     folders = []
     with progress(common.quiet) as bar:
-        task = bar.add_task("training", total=len(jobs) * options.epochs)
+        task = bar.add_task("training", total=sum(job.options.epochs for job in jobs))
 
         def after_epoch(trainer: Trainer) -> None:
-            bar.update(task, completed=finished * options.epochs + trainer.epoch)
+            bar.update(task, completed=finished + trainer.epoch)
 
-        for finished, job in enumerate(jobs):
+        finished = 0
+        for job in jobs:
             bar.update(task, description=f"{job.subject} {job.preset.name} seed {job.seed}")
             folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
-            bar.update(task, completed=(finished + 1) * options.epochs)
+            finished += job.options.epochs
+            bar.update(task, completed=finished)
     say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
@@ -150,6 +171,17 @@ def store_finder(encoder: str | None = None, common: Common = Common()) -> Store
         return found
 
     return store_for
+
+
+def print_methods() -> None:
+    """Print the table of methods and, for each, its citation and what is done differently here."""
+    console.print(method_table())
+    for name, about in METHODS.items():
+        say(f"\n{name}: {about.citation}. Images by {about.vision_encoder}.")
+        for option, value in about.inter_subject.items():
+            say(f"  - Inter-subject, {option} is {value:g}.")
+        for sentence in about.differs:
+            say(f"  - {sentence}")
 
 
 def print_results(results: Results) -> None:

@@ -1,19 +1,36 @@
-"""Numbers of published tables, to stand beside ours."""
+"""Figures that papers published, as tables to set ours beside."""
 
+import io
 from importlib.resources import files
 
 import pandas as pd
 
+from ubp.errors import InputError
+
 
 def published(name: str) -> pd.DataFrame:
-    """A published table.
+    """A published table; accuracies are per cent.
 
     Parameters
     ----------
     name : str
-        `table3`: Wu et al., CVPR 2025, Table 3, THINGS-EEG2, mean over 10 subjects: a row per transformation,
-        whether it corrupts the image and adapts to each pair (0 or 1), top-1 and top-5 in per cent, intra-
-        and inter-subject.
+        `things_eeg_retrieval` and `things_meg_retrieval`: 200-way retrieval per setting, method and subject.
+        `table3`: the transformations of images on THINGS-EEG2, mean over 10 subjects, whether each corrupts the image
+        and adapts to each pair (0 or 1), intra- and inter-subject. `variability_correlation`: correlation of a
+        subject's accuracy with the variability of its signals. All are from Wu et al. 2025, who list the earlier
+        methods too.
+
+    Raises
+    ------
+    InputError
+        When there is no such table.
     """
-    with (files(__name__) / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+    if name not in published_tables():
+        raise InputError(f"There is no published table {name!r}; choose one of {', '.join(published_tables())}.")
+    return pd.read_csv(io.StringIO((files(__name__) / f"{name}.csv").read_text("utf-8")))
+
+
+def published_tables() -> list[str]:
+    """Names of the tables there are."""
+    names = sorted(file.name for file in files(__name__).iterdir())
+    return [name.removesuffix(".csv") for name in names if name.endswith(".csv")]

@@ -1,0 +1,28 @@
+"""Options of which the command needs to know whether they were given."""
+
+import dataclasses
+from functools import partial
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Parameter
+
+
+def given_options(kind: type) -> type:
+    """Make a dataclass with the fields of another, each None until it is given; help shows the other's defaults."""
+    hints = get_type_hints(kind)
+    fields: list[Any] = []
+    for option in dataclasses.fields(kind):
+        shown = Parameter(show_default=partial(_first, option.default))
+        fields.append((option.name, Annotated[hints[option.name] | None, shown], dataclasses.field(default=None)))
+    made = dataclasses.make_dataclass(f"Given{kind.__name__}", fields, frozen=True)
+    made.__doc__, made.__module__ = kind.__doc__, __name__  # the command line looks for types where a class is defined
+    return made
+
+
+def _first(value: Any, _: Any) -> Any:
+    return value
+
+
+def given(options: Any) -> dict[str, Any]:
+    """The options that were given, by name."""
+    return {name: value for name, value in dataclasses.asdict(options).items() if value is not None}
