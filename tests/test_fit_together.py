@@ -55,7 +55,7 @@ def assert_same(alone, together, tolerance=1e-4):
             assert torch.equal(one.prior.level, other.prior.level)
 
 
-@pytest.mark.parametrize("encoder", BRAIN_ENCODERS)
+@pytest.mark.parametrize("encoder", [name for name, kind in BRAIN_ENCODERS.items() if not kind.uses_subject])
 def test_every_encoder_together_equals_alone(encoder):
     options = dataclasses.replace(OPTIONS, brain_encoder=encoder, epochs=1)
     alone, together = ([make(seed, options) for seed in range(2)] for _ in range(2))
@@ -144,6 +144,8 @@ def test_bfloat16():
 def test_models_that_do_not_fit_together_are_refused(other, message):
     with pytest.raises(InputError, match=message):
         TogetherTrainer([make(0), other()])
+    with pytest.raises(InputError, match="tells subjects apart"):
+        TogetherTrainer([make(seed, dataclasses.replace(OPTIONS, brain_encoder="atm-s")) for seed in range(2)])
     patient = dataclasses.replace(OPTIONS, validation_concepts=2, patience=1)
     with pytest.raises(InputError, match="stop at different epochs"):
         TogetherTrainer([make(seed, patient) for seed in range(2)])

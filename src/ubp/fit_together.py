@@ -40,9 +40,11 @@ class MaskedDropout(nn.Module):
         self.p, self.whole_features = p, whole_features
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
-    def mask_shape(self, x: Tensor) -> torch.Size:
-        """Shape of the mask for an input."""
-        return torch.Size((*x.shape[:2], *(1 for _ in x.shape[2:]))) if self.whole_features else x.shape
+    def empty_mask(self, x: Tensor) -> Tensor:
+        """A mask for an input, not yet drawn, in its layout: values are drawn in the order of memory."""
+        if self.whole_features:
+            return torch.empty((*x.shape[:2], *(1 for _ in x.shape[2:])), dtype=torch.bool, device=x.device)
+        return torch.empty_like(x, dtype=torch.bool)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop what the mask says."""
@@ -197,23 +199,22 @@ def _with_masks(encoder: nn.Module) -> nn.Module:
 
 def _draw(template: nn.Module, signals: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
     """Masks of all models for a batch, in the order in which the layers are called."""
-    shapes = _mask_shapes(template, signals)
+    shapes = _empty_masks(template, signals)
     drawn: dict[str, list[Tensor]] = {name: [] for name, _, _ in shapes}
     for generator in generators:
-        for name, shape, keep in shapes:
-            mask = torch.empty(shape, dtype=torch.bool, device=signals.device)
-            drawn[name].append(mask.bernoulli_(keep, generator=generator))
+        for name, mask, keep in shapes:
+            drawn[name].append(torch.empty_like(mask).bernoulli_(keep, generator=generator))
     return {f"{name}.mask": torch.stack(masks).to(signals.dtype) for name, masks in drawn.items()}
 
 
-def _mask_shapes(template: nn.Module, signals: Tensor) -> list[tuple[str, torch.Size, float]]:
+def _empty_masks(template: nn.Module, signals: Tensor) -> list[tuple[str, Tensor, float]]:
     key = tuple(signals.shape)
-    cache: dict[tuple[int, ...], list[tuple[str, torch.Size, float]]] = template.__dict__.setdefault("_shapes", {})
+    cache: dict[tuple[int, ...], list[tuple[str, Tensor, float]]] = template.__dict__.setdefault("_masks", {})
     if key not in cache:
-        found: list[tuple[str, torch.Size, float]] = []
+        found: list[tuple[str, Tensor, float]] = []
 
         def note(name: str) -> Callable[..., None]:
-            return lambda module, inputs: found.append((name, module.mask_shape(inputs[0]), 1 - module.p))
+            return lambda module, inputs: found.append((name, module.empty_mask(inputs[0]), 1 - module.p))
 
         hooks = [
             module.register_forward_pre_hook(note(name))
