@@ -16,6 +16,12 @@ Start with `ubp demo`. With a study of your own: `ubp info STUDY` checks it, `ub
 app = App(name="ubp", help=HELP, version=__version__, help_format="markdown")
 app["--help"].group = app["--version"].group = Group("Other", sort_key=9)
 
+START = Group("Start", sort_key=1)
+DATA = Group("Data", sort_key=2)
+IMAGES = Group("Images", sort_key=3)
+MODELS = Group("Models", sort_key=4)
+RESULTS = Group("Results", sort_key=5)
+
 Many = Parameter(consume_multiple=True, negative=())
 Plain = Parameter(negative=())
 Names = Annotated[tuple[str, ...], Many]

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ubp.cli.app import CommonOptions, Many, Names, app
+from ubp.cli.app import RESULTS, CommonOptions, Many, Names, app
 from ubp.config import Common
 
 OptionalNumbers = Annotated[tuple[int, ...] | None, Many]
 
 
-@app.command(sort_key=6.1)
+@app.command(group=RESULTS, sort_key=6.1)
 def compare(
     runs: Annotated[tuple[Path, ...], Parameter(negative=())],
     /,
@@ -41,7 +41,7 @@ def compare(
     command(runs, baseline=baseline, metric=metric, formats=format, out=out)
 
 
-@app.command(sort_key=6.2)
+@app.command(group=RESULTS, sort_key=6.2)
 def curve(
     runs: Path,
     /,

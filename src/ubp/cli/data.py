@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ubp.cli.app import OptionalNames, Switch, app
+from ubp.cli.app import DATA, OptionalNames, Switch, app
 from ubp.data.simulated import Simulation
 from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_meg_options import ThingsMEGOptions
@@ -17,7 +17,7 @@ MEGOptions = Annotated[
 ]
 
 
-@app.command(sort_key=2)
+@app.command(group=DATA, sort_key=2)
 def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: Switch = False) -> None:
     """Write a simulated study whose System GAP and Random GAP are known.
 
@@ -33,7 +33,7 @@ def simulate(out: Path, /, *, options: SimulationOptions = Simulation(), quiet: 
     command(out, options, quiet)
 
 
-@app.command(sort_key=3)
+@app.command(group=DATA, sort_key=3)
 def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch = False) -> None:
     """Print what a study holds: subjects, trials, channels, images, splits, repetitions, licence, citation.
 
@@ -51,7 +51,7 @@ def info(study: Path, /, *, check: Switch = False, allow_shared_concepts: Switch
     command(study, check, allow_shared_concepts)
 
 
-@app.command(sort_key=3)
+@app.command(group=DATA, sort_key=3)
 def look(
     study: Path,
     /,
@@ -87,7 +87,7 @@ def look(
     command(study, out, subject, split, seed, allow_shared_concepts, quiet)
 
 
-@app.command(sort_key=7)
+@app.command(group=DATA, sort_key=7)
 def fetch(
     dataset: str,
     /,
@@ -140,7 +140,9 @@ def fetch(
     )
 
 
-prepare = App(name="prepare", help="Make a study of a public dataset's files, by the published recipe.", sort_key=8)
+prepare = App(
+    name="prepare", help="Make a study of a public dataset's files, by the published recipe.", group=DATA, sort_key=8
+)
 app.command(prepare)
 
 

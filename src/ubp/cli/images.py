@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from ubp.cli.app import CommonOptions, Names, Numbers, Plain, app
+from ubp.cli.app import IMAGES, CommonOptions, Names, Numbers, Plain, app
 from ubp.config import Common
 
 
-@app.command(sort_key=4)
+@app.command(group=IMAGES, sort_key=4)
 def features(
     study: Path,
     /,
@@ -54,7 +54,7 @@ def features(
     command(study, encoder, preset, width, step, widths, batch_size, ladder, spacing, ray, common)
 
 
-@app.command(sort_key=4)
+@app.command(group=IMAGES, sort_key=4)
 def encoders(pattern: str | None = None, /) -> None:
     """List the image encoders there are; with a pattern, those whose names match, or the layers of the one that does.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ubp.cli.app import OptionalNames, Switch, app
+from ubp.cli.app import DATA, OptionalNames, Switch, app
 from ubp.data.bids_files import BidsSelection
 from ubp.data.bids_run import CutOptions
 from ubp.data.import_options import About, SignalOptions, TrialOptions
@@ -18,7 +18,7 @@ Selection = Annotated[BidsSelection, Flat]
 Cut = Annotated[CutOptions, Flat]
 Words = Annotated[About, Flat]
 
-imports = App(name="import", help="Make a study of recordings of your own.", sort_key=9)
+imports = App(name="import", help="Make a study of recordings of your own.", group=DATA, sort_key=9)
 app.command(imports)
 
 
@@ -135,7 +135,7 @@ def import_arrays(
     command(signals, trials, out, images, channels, subject, options, about, sfreq, tmin, quiet)
 
 
-@app.command(sort_key=10)
+@app.command(group=DATA, sort_key=10)
 def export(
     study: Path,
     /,

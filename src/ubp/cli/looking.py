@@ -5,14 +5,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ubp.cli.app import app
+from ubp.cli.app import IMAGES, app
 from ubp.images.blur_options import BlurOptions
 
 Images = Annotated[tuple[Path, ...], Parameter(negative=())]
 LadderOptions = Annotated[BlurOptions, Parameter(name="*", negative=(), consume_multiple=True)]
 
 
-@app.command(sort_key=10)
+@app.command(group=IMAGES, sort_key=10)
 def blur(
     images: Images,
     /,
@@ -40,7 +40,7 @@ def blur(
     command(images, out, encoder, options, device)
 
 
-@app.command(sort_key=11)
+@app.command(group=IMAGES, sort_key=11)
 def transforms(
     images: Images, /, *, out: Path = Path("transforms.png"), size: int = 224, width: int | None = None
 ) -> None:

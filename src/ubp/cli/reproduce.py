@@ -5,12 +5,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ubp.cli.app import CommonOptions, Numbers, OptionalNames, app
+from ubp.cli.app import RESULTS, CommonOptions, Numbers, OptionalNames, app
 from ubp.config import Common, TrainOptions
 
 OptionalOptions = Annotated[TrainOptions | None, Parameter(name="*")]
 
-reproduce = App(name="reproduce", help="The paper's tables, our numbers beside the published ones.", sort_key=12)
+reproduce = App(
+    name="reproduce", help="The paper's tables, our numbers beside the published ones.", group=RESULTS, sort_key=12
+)
 app.command(reproduce)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ubp.cli.app import CommonOptions, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.cli.app import MODELS, RESULTS, START, CommonOptions, Numbers, OptionalNames, OptionalWindow, Switch, app
 from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
 
@@ -14,7 +14,7 @@ Options = Annotated[GivenTrainOptions, Parameter(name="*")]
 NONE_GIVEN = GivenTrainOptions()
 
 
-@app.command(sort_key=5)
+@app.command(group=MODELS, sort_key=5)
 def train(
     study: Path,
     /,
@@ -87,7 +87,7 @@ def train(
     )
 
 
-@app.command(sort_key=7)
+@app.command(group=MODELS, sort_key=7)
 def methods() -> None:
     """Print the published methods: settings, published figures, and what is done differently here."""
     from ubp.commands.training import print_methods
@@ -95,7 +95,7 @@ def methods() -> None:
     print_methods()
 
 
-@app.command(sort_key=6)
+@app.command(group=RESULTS, sort_key=6)
 def evaluate(
     runs: Path,
     /,
@@ -145,7 +145,7 @@ def evaluate(
     )
 
 
-@app.command(sort_key=1)
+@app.command(group=START, sort_key=1)
 def demo(out: Path = Path("demo"), /, *, seed: Numbers = (0, 1, 2), quiet: Switch = False) -> None:
     """Simulate a study, train vanilla, fixed blur, UBP and a control with shuffled pairs, and write report.html.
 
