@@ -108,7 +108,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON to `path` atomically."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    with atomic_file(path, "w") as handle:
+        json.dump(content, handle, indent=2)
+        handle.write("\n")
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -131,6 +132,7 @@ class FeatureStore:
         folder = (default_root() if root is None else Path(root)) / manifest["key"]
         wanted = {level.name: level for level in stored_levels(ladder)}
         computed: tuple[str, ...] = ()
+        is_new = False
 
         def missing() -> dict[str, Level]:
             return {name: level for name, level in wanted.items() if not (folder / f"{name}.npy").exists()}
@@ -143,6 +145,7 @@ class FeatureStore:
                     for leftover in folder.glob(f"{MANIFEST}.*"):
                         leftover.unlink()
                     write_json(folder / MANIFEST, manifest)
+                    is_new = True
                 to_do = missing()
                 computed = tuple(to_do)
                 if to_do:
@@ -150,7 +153,8 @@ class FeatureStore:
                 clear_work(folder)
         if not computed:
             log.info("Nothing to do: %s has the levels %s.", folder, ", ".join(wanted))
-        return replace(cls.open(folder), computed=computed)
+        store = cls._described(folder, manifest) if is_new else cls.open(folder)
+        return replace(store, computed=computed)
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureStore":
@@ -168,6 +172,10 @@ class FeatureStore:
                 f"{folder} holds the store {manifest['key']}, of other images or another encoder; delete the folder "
                 "and build the store again."
             )
+        return cls._described(folder, manifest)
+
+    @classmethod
+    def _described(cls, folder: Path, manifest: Mapping[str, Any]) -> "FeatureStore":
         images = tuple(sorted(manifest["images"]))
         about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint")}
         store = cls(folder, manifest["key"], images, manifest["dim"], dtype=manifest["dtype"], **about)
