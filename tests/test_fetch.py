@@ -296,6 +296,25 @@ def test_from_a_folder_nothing_is_asked_of_the_network(mirror, tmp_path):
     assert all(records[1][name] == entry for name, entry in records[0].items())
 
 
+def test_from_a_folder_into_an_empty_one(mirror, tmp_path):
+    hand = tmp_path / "Downloads"
+    for name, content in under("training_images", TRAIN).items():
+        (hand / name).parent.mkdir(parents=True, exist_ok=True)
+        (hand / name).write_bytes(content)
+    (hand / "test_images.zip").write_bytes(mirror.page("/osf/znu7b/").content)
+    (mirror.out / "images" / "training_images").mkdir(parents=True)
+    mirror.fetch(parts=["images"], from_folder=hand)
+    found = contents(mirror.out)
+    assert json.loads(found.pop("checksums.json"))["images/training_images"]["files"] == 2
+    assert under("images/training_images", TRAIN).items() <= found.items()
+
+
+def test_subjects_may_be_named_as_in_the_study():
+    about = DATASETS["things-meg"]
+    assert about.select(["attributes"], ["sub-P3"]) == about.select(["attributes"], ["P3"])
+    assert [source.subject for source in DATASETS["things-eeg2"].select(["raw"], ["sub-03"])] == ["sub-03"]
+
+
 def test_from_a_folder_without_a_file(mirror, tmp_path):
     hand = tmp_path / "Downloads"
     refused(mirror, InputError, "is not a folder", from_folder=hand)

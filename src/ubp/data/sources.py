@@ -93,8 +93,9 @@ class Dataset:
         InputError
             When a part or subject is not one of the dataset's.
         """
-        # a study calls P1 sub-P1
-        subjects = subjects and [name if name in self.subjects else name.removeprefix("sub-") for name in subjects]
+        if subjects:  # a study calls P1 sub-P1
+            bare = {f"sub-{name}": name for name in self.subjects}
+            subjects = [bare.get(name, name) for name in subjects]
         for what, chosen, known in (("part", parts, self.parts), ("subject", subjects, self.subjects)):
             for name in chosen or ():
                 if name not in known:
