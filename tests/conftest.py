@@ -1,6 +1,10 @@
 """A tiny study whose signals are a noisy linear image of the gabor features, shared by the tests of whole commands."""
 
 import io
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core each; the processes that tests start follow
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
