@@ -72,9 +72,10 @@ def read_table(path: Path, columns: Sequence[str], text: Sequence[str], separato
     InputError
         When the file is absent, unreadable, ragged, or lacks a column.
     """
-    expected = f"expected the columns {', '.join(columns)}" if columns else "expected rows below a row of names"
+    what = f"the columns {', '.join(columns)}" if columns else "rows below a row of names"
+    expected = f"expected {what}"
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a table, {expected.removeprefix('expected ')}.")
+        raise InputError(f"{path} does not exist; expected a table with {what}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
