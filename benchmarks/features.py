@@ -6,11 +6,10 @@
     python benchmarks/features.py memory   peak memory of 10 000 and of 100 000 images, a fresh process each
 
 Images are generated scenes as JPEG, RN50 has random weights. What is compared takes turns in the same process, and the
-median of the turns is given, so that a busy machine slows both. `tower`: the time of the tower alone is that inside its
-calls, with the same batches and nothing beside it; on a busy machine the time inside the tower's calls during a run of
-the pipeline tells more. `cheap`: both sides read, decode and squash the same files with Pillow and give three blurred
-float32 images of each; the pipeline also hashes the files and writes the store. `loop` lets OpenCV use all threads,
-`pooled loop` is the loop in as many Python threads.
+median of the turns is given, so that a busy machine slows both. `tower` and `gpu`: the tower alone gets the pixels of
+the same batches, ready in memory. `cheap`: both sides read, decode and squash the same files with Pillow and give three
+blurred float32 images of each; the pipeline also hashes the files and writes the store. `loop` lets OpenCV use all
+threads, `pooled loop` is the loop in as many Python threads.
 """
 
 import argparse
