@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 
 import reference_things
 import things_files
-from ubp.data import assembly, room
-from ubp.data.assembly import choose_jobs, written_bytes
+from ubp.data import assembly, recording_parts, room
 from ubp.data.facts import DATASETS, THINGS_EEG2
+from ubp.data.recording_parts import choose_jobs, written_bytes
 from ubp.data.study import Study
 from ubp.data.things_eeg2 import prepare_things_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
@@ -504,10 +504,10 @@ KILLED = """
 import sys
 from pathlib import Path
 import things_files
-from ubp.data import assembly
+from ubp.data import recording_parts
 from ubp.data.things_eeg2 import prepare_things_eeg2
 from ubp.data.things_eeg2_options import ThingsEEG2Options
-record, count = assembly._record, 0
+record, count = recording_parts._record, 0
 def counting(*arguments):
     global count
     count += 1
@@ -515,7 +515,7 @@ def counting(*arguments):
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
     record(*arguments)
-assembly._record = counting
+recording_parts._record = counting
 facts = things_files.small_facts(6, 2, 3)
 options = ThingsEEG2Options(dtype="float32")
 prepare_things_eeg2(sys.argv[1], sys.argv[2], images=Path(sys.argv[4]), options=options, facts=facts, quiet=True)
@@ -532,10 +532,11 @@ def test_a_killed_run_continues_and_gives_the_same_bytes(small, tmp_path, monkey
         killed = subprocess.run(list(map(str, arguments)), env=environment, check=False, capture_output=True)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert not out.exists()
-    finished = json.loads((tmp_path / "study.partial" / "sub-01" / "parts.json").read_text())
+    finished = json.loads((tmp_path / "study.partial" / "resume" / "sub-01.json").read_text())
     assert sorted(finished) == ["0", "1", "2", "3"]
     written = []
-    monkeypatch.setattr(assembly, "_record", lambda *a, real=assembly._record: (written.append(a[1]), real(*a)))
+    real = recording_parts._record
+    monkeypatch.setattr(recording_parts, "_record", lambda *a: (written.append(a[2]), real(*a)))
     prepare(tmp_path / "files", out, **more)
     assert written == [1, 2, 3]  # sub-03 had one session; sub-01 all of them
     assert contents(out) == contents(tmp_path / "whole")
@@ -555,13 +556,14 @@ def test_work_of_a_stopped_run_with_other_settings_is_not_used(small, tmp_path, 
 
 
 STOPPED = """
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
 import things_files
 from ubp.data import assembly
 from ubp.data.things_eeg2 import prepare_things_eeg2
-where, count = sys.argv[3], 0
-real = getattr(assembly, where.split(":")[0])
+where = sys.argv[3]
+place = assembly if where.startswith("place_images") else shutil
+real = getattr(place, where.split(":")[0])
 def stop(*arguments, **options):
     if where.endswith(":after"):
         real(*arguments, **options)
@@ -569,14 +571,14 @@ def stop(*arguments, **options):
         folder, files, link = arguments
         real(folder, dict(list(files.items())[:4]), link)
     os.kill(os.getpid(), signal.SIGKILL)
-setattr(assembly, where.split(":")[0], stop)
+setattr(place, where.split(":")[0], stop)
 facts = things_files.small_facts(6, 2, 3)
 prepare_things_eeg2(sys.argv[1], sys.argv[2], images=Path(sys.argv[4]), facts=facts, quiet=True)
 """
 
 
-@pytest.mark.parametrize("where", ["place_images:before", "place_images:half", "place_images:after"])
-def test_a_run_killed_among_the_images_keeps_its_signals(small, tmp_path, monkeypatch, where):
+@pytest.mark.parametrize("where", ["place_images:before", "place_images:half", "place_images:after", "rmtree:before"])
+def test_a_run_killed_among_the_images_or_later_keeps_its_signals(small, tmp_path, monkeypatch, where):
     folder = small[0]
     more = {"images": folder / "images"}
     whole = prepare(folder, tmp_path / "whole", options=None, **more)
@@ -584,7 +586,7 @@ def test_a_run_killed_among_the_images_keeps_its_signals(small, tmp_path, monkey
     arguments = [sys.executable, "-c", STOPPED, folder, tmp_path / "study", where, more["images"]]
     killed = subprocess.run(list(map(str, arguments)), env=environment, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    monkeypatch.setattr(assembly, "_write_part", lambda *a: pytest.fail("a finished part was written again"))
+    monkeypatch.setattr(recording_parts, "_write_part", lambda *a: pytest.fail("a finished part was written again"))
     study = prepare(folder, tmp_path / "study", options=None, **more)
     assert contents(study.root) == contents(whole.root)
     assert study.images() == whole.images()
@@ -601,7 +603,7 @@ def test_windows_and_types_of_ready_files_are_part_of_the_settings(tmp_path, mon
         return prepare(tmp_path / "files", out, source="ubp", options=options, images=tmp_path / "images", **more)
 
     # a stop with one window, and a run with another
-    monkeypatch.setattr(assembly, "_record", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(recording_parts, "_record", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         once(tmp_path / "resumed", (0.0, 0.8))
     monkeypatch.undo()
@@ -664,7 +666,7 @@ def test_a_worker_that_is_killed_is_one_sentence(small, tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise BrokenExecutor
 
-    monkeypatch.setattr(assembly.joblib, "Parallel", lambda **options: broken)
+    monkeypatch.setattr(recording_parts.joblib, "Parallel", lambda **options: broken)
     with pytest.raises(UbpError, match="was killed, probably for lack of memory"):
         prepare(folder, tmp_path / "study", images=folder / "images", jobs=2)
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 from ubp.errors import InputError, UbpError
 
 PARTIAL = ".partial"
-RESUME = "resume-key"
+RESUME = "resume"
 
 
 @contextlib.contextmanager
@@ -161,7 +161,8 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
         Final name, absent or an empty folder.
     resume_key : str, optional
         Digest of all that decides the content. With it, what a stopped block left is given to the next block with the
-        same key, and removed before one with another key; bad input leaves nothing in either case.
+        same key, and removed before one with another key; bad input leaves nothing in either case. The block may keep
+        records of its progress in the folder `RESUME` inside, which is removed at the end.
 
     Raises
     ------
@@ -178,12 +179,13 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
             try:
                 _clear_unless(partial, resume_key)
                 yield partial
-                (partial / RESUME).unlink(missing_ok=True)
                 for file in partial.rglob("*"):
                     # a hard link is a file that was on the disk before
                     if file.is_file() and file.stat().st_nlink == 1:
                         with file.open("rb") as handle:
                             os.fsync(handle.fileno())
+                # last, so that a stop before it can be resumed
+                shutil.rmtree(partial / RESUME, ignore_errors=True)
                 if path.exists():
                     path.rmdir()
                 partial.replace(path)
@@ -198,7 +200,7 @@ def atomic_folder(path: Path, resume_key: str | None = None) -> Iterator[Path]:
 
 def _clear_unless(partial: Path, key: str | None) -> None:
     """Empty a folder, unless it was begun with this key; then record the key."""
-    record = partial / RESUME
+    record = partial / RESUME / "key"
     if key is not None and record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     for left in partial.iterdir():

@@ -1,91 +1,26 @@
-"""A study put together from planned recordings, part by part, so that a stop loses one part at most."""
+"""A study put together from planned recordings and images, or subjects added to one."""
 
 import dataclasses
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
-import pandas as pd
 
 from ubp.data.info import StudyInfo, read_info
+from ubp.data.recording_parts import choose_jobs, write_recordings, written_bytes
+from ubp.data.recording_plan import RecordingPlan
 from ubp.data.room import available_memory, check_room
-from ubp.data.signals_file import SignalsFile
 from ubp.data.study import Study
 from ubp.data.things_images import place_images
-from ubp.errors import InputError, UbpError
-from ubp.files import PARTIAL, atomic_folder, digest, read_json, sync_folder, write_json
-from ubp.progress import messages, progress
-
-Advance = Callable[[int], None]
+from ubp.errors import InputError
+from ubp.files import atomic_folder, digest, sync_folder, write_json
+from ubp.progress import messages
 
 # code version of all recipes; raise it when their results change, so that no older part is continued
 RECIPE_VERSION = 1
 DESCRIPTION = "dataset.json"
-DONE = "parts.json"
-# of a program that has loaded its libraries, and a block of trials
-BASE_MEMORY = 1_200_000_000
-CORES_PER_JOB = 4
-MEMORY_SHARE = 0.8  # of what is available, for all jobs together
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RecordingPlan(ABC):
-    """One subject's recording, checked, and how its signals are written; can be sent to another process.
-
-    Parameters
-    ----------
-    subject : str
-        Its folder in the study, "sub-01" and the like.
-    sfreq, tmin : float
-        Of the study, Hz and seconds.
-    n_times : int
-    dtype : str
-        "float16" or "float32".
-    trials, channels : DataFrame
-        The content of trials.csv and channels.csv.
-    sources : tuple of Path
-        Files that are read.
-    memory : int
-        Bytes that one part needs at most.
-    missing : int
-        Presentations fewer than published.
-    """
-
-    subject: str
-    sfreq: float
-    tmin: float
-    n_times: int
-    dtype: str
-    trials: pd.DataFrame
-    channels: pd.DataFrame
-    sources: tuple[Path, ...]
-    memory: int
-    missing: int = 0
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """n_trials, n_channels, n_times."""
-        return len(self.trials), len(self.channels), self.n_times
-
-    @property
-    def bytes(self) -> int:
-        """Size of signals.npy."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    @property
-    def n_parts(self) -> int:
-        """How many parts of the signals can be written independently."""
-        return 1
-
-    @abstractmethod
-    def write_part(self, part: int, signals: SignalsFile, advance: Advance) -> None:
-        """Write the rows of one part; `advance` is called with a number of rows when they are written."""
 
 
 def write_study(
@@ -154,11 +89,9 @@ def write_study(
     with atomic_folder(target, resume_key=_key(new, images, info)) as folder:
         try:
             write_json(folder / DESCRIPTION, dataclasses.asdict(info))
-            _write_recordings(folder, new, count, quiet)
+            write_recordings(folder, new, count, quiet)
             place_images(folder / info.image_root, images, link)
             Study.open(folder, allow_shared_concepts)
-            for plan in new:
-                (folder / plan.subject / DONE).unlink()
         except InputError as error:
             raise InputError(str(error).replace(str(folder), str(out))) from error
     if there is not None:
@@ -170,14 +103,6 @@ def new_subjects(out: Path, subjects: Sequence[str], folder_of: Callable[[str], 
     """Those that a study in `out` does not have; all, when it has them all, so that settings are compared at least."""
     new = tuple(name for name in subjects if not (out / folder_of(name) / "trials.csv").is_file())
     return new or tuple(subjects)
-
-
-def choose_jobs(plans: Sequence[RecordingPlan], cores: int, memory: int | None) -> int:
-    """How many parts to write at once: one per four cores, as far as `memory` bytes reach, and at least one."""
-    fits = len(plans) * max(plan.n_parts for plan in plans)
-    if memory is not None:
-        fits = min(fits, int(MEMORY_SHARE * memory) // max(plan.memory for plan in plans))
-    return max(1, min(fits, cores // CORES_PER_JOB))
 
 
 def _note(text: str, quiet: bool) -> None:
@@ -243,76 +168,6 @@ def _key(plans: Sequence[RecordingPlan], images: Mapping[str, Path], info: Study
     return digest(*parts)
 
 
-def _write_recordings(folder: Path, plans: Sequence[RecordingPlan], jobs: int, quiet: bool) -> None:
-    rows = {plan.subject: np.zeros(len(plan.trials), bool) for plan in plans}
-    waiting = []
-    for plan in plans:
-        finished = _prepare_folder(folder / plan.subject, plan)
-        waiting += [(plan, part) for part in range(plan.n_parts) if part not in finished]
-        for written in finished.values():
-            rows[plan.subject][written] = True
-    with progress(quiet) as bar:
-        total = sum(len(plan.trials) for plan in plans)
-        task = bar.add_task("trials", total=total, completed=sum(int(done.sum()) for done in rows.values()))
-
-        def advance(n_rows: int) -> None:
-            bar.update(task, advance=n_rows)
-
-        for plan, part, new_rows in _written(folder, waiting, jobs, advance):
-            rows[plan.subject][new_rows] = True
-            _record(folder / plan.subject, part, new_rows)
-            bar.update(task, completed=sum(int(done.sum()) for done in rows.values()), description=plan.subject)
-    for plan in plans:
-        if not rows[plan.subject].all():
-            raise AssertionError(f"trial {int(np.argmin(rows[plan.subject]))} of {plan.subject} was not written")
-
-
-def _written(
-    folder: Path, waiting: Sequence[tuple[RecordingPlan, int]], jobs: int, advance: Advance
-) -> Iterator[tuple[RecordingPlan, int, np.ndarray]]:
-    """Write parts; yields each with its rows when it is safe on the disk."""
-    if jobs == 1 or len(waiting) < 2:
-        for plan, part in waiting:
-            yield plan, part, _write_part(folder, plan, part, advance)
-        return
-    work = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch=jobs)
-    call = joblib.delayed(_write_numbered)
-    try:
-        for number, rows in work(call(folder, plan, part, number) for number, (plan, part) in enumerate(waiting)):
-            yield *waiting[number], rows
-    except BrokenExecutor as error:
-        raise UbpError(
-            "A process that prepared a part was killed, probably for lack of memory; run the same command again with "
-            "fewer --jobs, finished parts are kept."
-        ) from error
-
-
-def _write_numbered(folder: Path, plan: RecordingPlan, part: int, number: int) -> tuple[int, np.ndarray]:
-    return number, _write_part(folder, plan, part, lambda n_rows: None)
-
-
-def _write_part(folder: Path, plan: RecordingPlan, part: int, advance: Advance) -> np.ndarray:
-    with SignalsFile(folder / plan.subject / "signals.npy", plan.shape, plan.dtype, plan.channels["name"]) as signals:
-        plan.write_part(part, signals, advance)
-    return np.flatnonzero(signals.done)
-
-
-def _prepare_folder(folder: Path, plan: RecordingPlan) -> dict[int, list[int]]:
-    """Make a subject's folder with its tables and empty signals; the rows of the parts that are finished already."""
-    if (folder / DONE).exists():
-        return {int(part): rows for part, rows in read_json(folder / DONE, "a record of parts").items()}
-    folder.mkdir(exist_ok=True)
-    plan.trials.to_csv(folder / "trials.csv", index=False)
-    plan.channels.to_csv(folder / "channels.csv", index=False)
-    SignalsFile.create(folder / "signals.npy", plan.shape, plan.dtype)
-    write_json(folder / DONE, {})
-    return {}
-
-
-def _record(folder: Path, part: int, rows: np.ndarray) -> None:
-    write_json(folder / DONE, read_json(folder / DONE, "a record of parts") | {str(part): rows.tolist()})
-
-
 def _merge(added: Path, out: Path, info: StudyInfo) -> None:
     """Move images, then subjects, from one study into another on the same disk; stopped, it can be called again."""
     _check_same(added, info)
@@ -337,9 +192,3 @@ def _image_bytes(images: Mapping[str, Path], out: Path, link: bool) -> int:
     device = place.stat().st_dev
     status = [file.stat() for file in images.values()]
     return sum(each.st_size for each in status if not link or each.st_dev != device)
-
-
-def written_bytes(target: Path) -> int:
-    """Bytes on the disk that a stopped run left for `target`; they are used or removed."""
-    partial = target.with_name(target.name + PARTIAL)
-    return sum(file.stat().st_blocks * 512 for file in partial.glob("sub-*/signals.npy"))

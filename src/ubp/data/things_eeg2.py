@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ubp.data.assembly import RecordingPlan, check_target, new_subjects, write_study
+from ubp.data.assembly import check_target, new_subjects, write_study
 from ubp.data.facts import THINGS_EEG2, DatasetFacts
 from ubp.data.info import StudyInfo
+from ubp.data.recording_plan import RecordingPlan
+from ubp.data.source_folder import find_recordings
 from ubp.data.study import Study
 from ubp.data.things_eeg2_options import ANY_SOURCE, ThingsEEG2Options
 from ubp.data.things_eeg2_plans import plan_raw, plan_ready
@@ -83,7 +85,8 @@ def prepare_things_eeg2(
         raise InputError(f"The source {source!r} is unknown; expected one of {', '.join(SOURCES)}.")
     options.check_source(source)
     check_target(Path(out))
-    folder = _find_recordings(Path(source_folder), source)
+    file = SOURCES[source]
+    folder = find_recordings(Path(source_folder), f"sub-*/{file}", f"sub-01/{file}", facts)
     found = tuple(name for name in facts.subjects if (folder / name).is_dir())
     chosen = found if subjects is None else tuple(dict.fromkeys(subjects))
     facts.check_subjects(chosen, folder)
@@ -97,18 +100,6 @@ def prepare_things_eeg2(
     plans = [plan(folder, subject) for subject in new_subjects(Path(out), chosen)]
     files = pictures.match(dict.fromkeys(image for plan in plans for image in plan.trials["image"].unique()))
     return write_study(Path(out), plans, files, _info(source, options, plans[0], facts), link, jobs, quiet)
-
-
-def _find_recordings(folder: Path, source: str) -> Path:
-    """`folder`, or the one folder in it that holds recordings of this kind."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected the downloaded recordings of THINGS-EEG2 there.")
-    for place in (folder, *sorted(inner for inner in folder.iterdir() if inner.is_dir())):
-        if any(place.glob(f"sub-*/{SOURCES[source]}")):
-            return place
-    raise InputError(
-        f"{folder} has no file sub-01/{SOURCES[source]} or the like; expected what {source} recordings have."
-    )
 
 
 def _info(source: str, options: ThingsEEG2Options, plan: RecordingPlan, facts: DatasetFacts) -> StudyInfo:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.data.assembly import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.epochs import EpochCut
 from ubp.data.facts import DatasetFacts
+from ubp.data.recording_plan import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.signals_file import SignalsFile
 from ubp.data.tables import SPLITS
 from ubp.data.things_eeg2_epochs import SubjectEpochs

@@ -11,11 +11,11 @@ from pathlib import Path
 from ubp.data.assembly import check_target, new_subjects, write_study
 from ubp.data.facts import THINGS_MEG, DatasetFacts
 from ubp.data.info import StudyInfo
+from ubp.data.source_folder import find_recordings
 from ubp.data.study import Study
 from ubp.data.things_meg_images import find_images, read_image_numbers
 from ubp.data.things_meg_options import ThingsMEGOptions
 from ubp.data.things_meg_plan import plan_meg
-from ubp.errors import InputError
 
 EPOCHS = "derivatives/preprocessed/preprocessed_{}-epo.fif"
 
@@ -71,7 +71,7 @@ def prepare_things_meg(
     options = options or ThingsMEGOptions()
     source = Path(source_folder)
     check_target(Path(out))
-    folder = _find_recordings(source)
+    folder = find_recordings(source, EPOCHS.format("*"), EPOCHS.format("P1"), facts)
     found = tuple(name for name in facts.subjects if (folder / EPOCHS.format(name)).is_file())
     chosen = found if subjects is None else tuple(dict.fromkeys(name.removeprefix("sub-") for name in subjects))
     facts.check_subjects(chosen, folder)
@@ -91,13 +91,3 @@ def prepare_things_meg(
         source=facts.source,
     )
     return write_study(Path(out), plans, files, info, link, jobs, quiet, allow_shared_concepts=not options.zero_shot)
-
-
-def _find_recordings(source: Path) -> Path:
-    """`source`, or the one folder in it that holds released epochs."""
-    if not source.is_dir():
-        raise InputError(f"{source} is not a folder; expected the downloaded recordings of THINGS-MEG there.")
-    for place in (source, *sorted(inner for inner in source.iterdir() if inner.is_dir())):
-        if any(place.glob(EPOCHS.format("*"))):
-            return place
-    raise InputError(f"{source} has no file {EPOCHS.format('P1')} or the like; `ubp fetch things-meg` brings them.")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.data.assembly import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.facts import DatasetFacts
+from ubp.data.recording_plan import BASE_MEMORY, Advance, RecordingPlan
 from ubp.data.signals_file import SignalsFile
 from ubp.data.things_meg_epochs import EpochsFile
 from ubp.data.things_meg_options import ThingsMEGOptions
