@@ -14,6 +14,7 @@ from ubp.images.levels import Level, Mean
 from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
 LOSS_NAMES = ("ubp", "clip", "atm-s")
+BRAVL = "bravl"
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
 Settings = TypeVar("Settings")
@@ -162,7 +163,8 @@ class TrainOptions:
     Parameters
     ----------
     brain_encoder : str
-        eegproject, shallownet, deepnet, eegnet, tsconv, nice-sa, nice-ga, atm-s or braindecode:NAME.
+        eegproject, shallownet, deepnet, eegnet, tsconv, nice-sa, nice-ga, atm-s or braindecode:NAME; bravl with the
+        loss bravl.
     epochs : int
         Passes over the training pairs.
     batch_size : int
@@ -183,7 +185,8 @@ class TrainOptions:
         Control: break the pairing of trials and images; accuracy must be at chance.
     loss : str
         What the contrastive loss is taken of: ubp (scale softplus, brain side not normalised), clip (both sides
-        normalised, scale exp) or atm-s (scale as it is, brain side not normalised).
+        normalised, scale exp) or atm-s (scale as it is, brain side not normalised); or bravl, not
+        contrastive: that model has its own objective and encoders.
     beta1 : float
         Decay of AdamW's mean of gradients.
     """
@@ -212,12 +215,24 @@ class TrainOptions:
                 f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}; "
                 "expected a learning rate above 0 and a weight decay of at least 0."
             )
-        if self.loss not in LOSS_NAMES:
-            raise unknown("loss", self.loss, LOSS_NAMES)
+        if self.loss not in (*LOSS_NAMES, BRAVL):
+            raise unknown("loss", self.loss, (*LOSS_NAMES, BRAVL))
+        if (self.loss == BRAVL) != (self.brain_encoder == BRAVL):
+            raise InputError(
+                f"The brain encoder is {self.brain_encoder!r} and the loss {self.loss!r}; the model bravl has its own "
+                "encoders and its own objective, so give bravl for both or for neither."
+            )
+        if self.loss == BRAVL and self.precision != "fp32":
+            raise InputError(f"The precision is {self.precision}; bravl is trained in fp32 only.")
         if not 0 <= self.beta1 < 1:
             raise InputError(f"beta1 is {self.beta1}; expected at least 0 and below 1.")
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
+
+    @property
+    def kind(self) -> str:
+        """Kind of model: `contrastive` (a brain encoder fitted to image embeddings) or `bravl`."""
+        return BRAVL if self.loss == BRAVL else "contrastive"
 
 
 @dataclass(frozen=True)

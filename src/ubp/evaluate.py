@@ -20,6 +20,8 @@ from ubp.metrics import (
 )
 from ubp.statistics import bootstrap_interval
 
+Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 RANKS = "ranks.csv"
 N_BEST = 5
 
@@ -37,7 +39,8 @@ class Protocol:
     average : bool
         False ranks every single trial.
     kind : str
-        `inductive`: every query is ranked alone, nothing is fitted on the test trials.
+        `inductive`: every query is ranked alone among the test images, nothing is fitted on the test trials.
+        `inductive, class features`: the same among the test concepts, by features of their classes.
     n_way : tuple of int
         Further gallery sizes to report top-1 for.
     k : int
@@ -59,11 +62,11 @@ class Ranking:
     Parameters
     ----------
     queries : tuple of str
-        Image seen in each query.
+        Image seen in each query, or its concept.
     gallery : tuple of str
-        The distinct test images.
+        The distinct test images, or concepts.
     similarity : array of shape (n_queries, n_gallery), float32
-        Cosine of query and gallery image.
+        Cosine of query and gallery image, or another score that is higher the better they fit.
     repetitions : integer array of shape (n_queries,)
         Trials averaged in each query.
     """
@@ -98,7 +101,14 @@ class Ranking:
         return table
 
 
-def rank_gallery(brain: np.ndarray, trials: Trials, vision: np.ndarray, gallery: Sequence[str]) -> Ranking:
+def rank_gallery(
+    brain: np.ndarray,
+    trials: Trials,
+    vision: np.ndarray,
+    gallery: Sequence[str],
+    similarity: Similarity = cosine_similarity,
+    by_concept: bool = False,
+) -> Ranking:
     """Rank the gallery for every trial.
 
     Parameters
@@ -108,11 +118,14 @@ def rank_gallery(brain: np.ndarray, trials: Trials, vision: np.ndarray, gallery:
     trials : Trials
     vision : array of shape (n_gallery, embed_dim)
     gallery : sequence of str
-        Image of each row of `vision`.
+        Image of each row of `vision`, or its concept.
+    similarity : callable
+        Of brain and vision, of shape (n_trials, n_gallery).
+    by_concept : bool
+        The gallery holds concepts.
     """
-    return Ranking(
-        tuple(trials.images), tuple(gallery), cosine_similarity(brain, vision), np.asarray(trials.repetitions)
-    )
+    queries = trials.concepts if by_concept else trials.images
+    return Ranking(tuple(queries), tuple(gallery), similarity(brain, vision), np.asarray(trials.repetitions))
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,10 @@ class Decoder:
         Blur of those images.
     folder : Path, optional
         Where its `ranks.csv` belongs.
+    similarity : callable
+        Of brain embeddings and `vision`; the cosine by default.
+    by_concept : bool
+        The gallery holds concepts and features of their classes.
     """
 
     row: dict[str, Any]
@@ -140,10 +157,13 @@ class Decoder:
     gallery: tuple[str, ...]
     gallery_level: str
     folder: Path | None = None
+    similarity: Similarity = cosine_similarity
+    by_concept: bool = False
 
     def rank(self, test: Trials) -> Ranking:
         """Rank the gallery for every test trial."""
-        return rank_gallery(self.embed(test.signals), test, self.vision, self.gallery)
+        brain = self.embed(test.signals)
+        return rank_gallery(brain, test, self.vision, self.gallery, self.similarity, self.by_concept)
 
 
 def score(ranking: Ranking, protocol: Protocol) -> dict[str, Any]:

@@ -9,18 +9,23 @@ import numpy as np
 import torch
 
 from ubp.brain import brain_encoder
-from ubp.config import SETTINGS, Preset, TrainOptions, unknown
+from ubp.bravl import BraVLTrainer
+from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, unknown
 from ubp.data.split import inter_subject, intra_subject, validation_split
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
-from ubp.fit import Gallery, Pairs, Trainer, channel_scale
+from ubp.fit import Trainer
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
+from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.randomness import derive_seed, seeded
+from ubp.text import TextFeatures
+from ubp.trainer import BaseTrainer
 
 CHECKPOINT = "checkpoint.safetensors"
 VALIDATION_SEED = 0
+TRAINERS: dict[str, type[BaseTrainer]] = {"contrastive": Trainer, "bravl": BraVLTrainer}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Job:
         All by default.
     window : (float, float), optional
         Seconds; the whole recording by default.
+    text : Path, optional
+        File of text features of the concepts, for models that learn from them, see :class:`ubp.text.TextFeatures`.
     """
 
     subject: str
@@ -52,12 +59,22 @@ class Job:
     setting: str = "intra-subject"
     channels: tuple[str, ...] | None = None
     window: tuple[float, float] | None = None
+    text: Path | None = None
 
     def __post_init__(self) -> None:
         if self.setting not in SETTINGS:
             raise unknown("setting", self.setting, SETTINGS)
         if self.seed < 0:
             raise InputError(f"The seed is {self.seed}; expected 0 or more.")
+        if self.options.kind == BRAVL and self.preset.dynamic:
+            raise InputError(
+                f"bravl learns from images at one level and the preset {self.preset.name!r} has "
+                f"{len(self.preset.ladder)}; choose a preset with one, such as vanilla or blur."
+            )
+        if self.text is not None and self.options.kind != BRAVL:
+            raise InputError(
+                f"{self.preset.name!r} does not learn from text; leave --text out, or train the method bravl."
+            )
 
     @property
     def folder(self) -> Path:
@@ -90,6 +107,7 @@ class Job:
             about.setting,
             about.channels,
             about.window,
+            None if about.text is None else Path(about.text),
         )
 
 
@@ -100,7 +118,7 @@ def train(
     runs: Path | str,
     device: torch.device | str = "cpu",
     checkpoint_every: float = 20.0,
-    after_epoch: Callable[[Trainer], None] | None = None,
+    after_epoch: Callable[[BaseTrainer], None] | None = None,
 ) -> Path:
     """Train one model, or continue it, or find that it is there already.
 
@@ -132,8 +150,9 @@ def train(
     training, validation = job.trials(study, "train"), None
     if job.options.validation_concepts:
         training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
-    pairs, scale = training_pairs(training, store, job)
-    description = describe(study, store, job, training, pairs)
+    text = TextFeatures.read(job.text) if job.text else None
+    pairs, scale = training_pairs(training, store, job, text)
+    description = describe(study, store, job, training, pairs, text)
     if (folder / DESCRIPTION).exists():
         if Model.load(folder).description.identity() != description.identity():
             raise InputError(
@@ -143,12 +162,12 @@ def train(
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return folder
     gallery = validation_gallery(validation, store, job, scale, training) if validation else None
-    trainer = Trainer(pairs, job.preset, job.options, job.seed, gallery, device)
+    trainer = TRAINERS[job.options.kind](pairs, job.preset, job.options, job.seed, gallery, device)
     del pairs
     _restore(trainer, folder / CHECKPOINT, description)
     saved = time.monotonic()
 
-    def finish_epoch(trainer: Trainer) -> None:
+    def finish_epoch(trainer: BaseTrainer) -> None:
         nonlocal saved
         if not trainer.finished and time.monotonic() - saved >= checkpoint_every:
             tensors, content = trainer.state_dict()
@@ -167,20 +186,28 @@ def train(
 
 
 def check_shape(study: Study, job: Job) -> None:
-    """Refuse a brain encoder that cannot serve the windows of a job, before anything is computed.
+    """Refuse a brain encoder or text that cannot serve a job, before anything is computed.
 
     Raises
     ------
     InputError
-        When the encoder is unknown or needs other channels or a longer window.
+        When the encoder is unknown or needs other channels or a longer window, or a concept has no text features.
     """
     recording = study.recording(job.subject)
     plan = recording.select("train", channels=job.channels, window=job.window)
+    if job.text:
+        inside = job.setting == "intra-subject"
+        tables = [one.trials for subject, one in study.recordings.items() if (subject == job.subject) == inside]
+        TextFeatures.read(job.text).select(c for t in tables for c in t.loc[t["split"] == "train", "concept"].unique())
+    if job.options.kind == BRAVL:
+        return
     with seeded("check"):
         brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
 
 
-def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:
+def training_pairs(
+    trials: Trials, store: FeatureStore, job: Job, text: TextFeatures | None = None
+) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:
     """Signals scaled in place (the trials' own array), the image row of each, and the ladder of those images.
 
     Returns
@@ -197,11 +224,14 @@ def training_pairs(trials: Trials, store: FeatureStore, job: Job) -> tuple[Pairs
         n_channels = signals.shape[1]
         scale = torch.zeros(n_channels, 1), torch.ones(n_channels, 1)
     images, rows = np.unique(np.array(trials.images), return_inverse=True)
+    concepts, concept = np.unique(np.array(trials.concepts), return_inverse=True)
     if job.options.shuffle_pairs:
-        rows = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(rows)
+        order = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(len(rows))
+        rows, concept = rows[order], concept[order]
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq), scale
+    words = () if text is None else (torch.from_numpy(concept), torch.from_numpy(text.select(map(str, concepts))))
+    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words), scale
 
 
 def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
@@ -229,7 +259,9 @@ def validation_gallery(
     return Gallery(signals, target, vision, subject_numbers(trials, training))
 
 
-def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs: Pairs) -> Description:
+def describe(
+    study: Study, store: FeatureStore, job: Job, trials: Trials, pairs: Pairs, text: TextFeatures | None = None
+) -> Description:
     """Everything that says what a model is and what it was trained on."""
     return Description(
         preset=job.preset,
@@ -252,10 +284,13 @@ def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs:
         n_times=pairs.signals.shape[2],
         embed_dim=pairs.ladder.shape[2],
         window=job.window,
+        text=None if text is None else str(text.path.resolve()),
+        text_fingerprint=None if text is None else text.fingerprint,
+        text_dim=0 if text is None else text.features.shape[1],
     )
 
 
-def _restore(trainer: Trainer, checkpoint: Path, description: Description) -> None:
+def _restore(trainer: BaseTrainer, checkpoint: Path, description: Description) -> None:
     if not checkpoint.exists():
         return
     tensors, content = read_tensors(checkpoint)

@@ -54,6 +54,9 @@ class MaskedDropout(nn.Module):
 def common_shape(trainers: Sequence[Trainer]) -> str | None:
     """Why trainers cannot be fitted together, or None when they can."""
     first = trainers[0]
+    kinds = sorted({trainer.options.kind for trainer in trainers} - {"contrastive"})
+    if kinds:
+        return f"a model of the kind {kinds[0]} is trained by itself"
     for other in trainers:
         for what, mine, theirs in (
             ("brain encoder", other.options.brain_encoder, first.options.brain_encoder),

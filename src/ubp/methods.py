@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ubp.config import Preset, TrainOptions, preset, unknown
+from ubp.config import BRAVL, Preset, TrainOptions, preset, unknown
 from ubp.published import published, published_tables
 
 INTER_SUBJECT = "inter-subject"
@@ -13,6 +13,10 @@ SONG = 'Song et al. 2024, "Decoding natural images from EEG for object recogniti
 LI = (
     'Li et al. 2024, "Visual decoding and reconstruction via EEG embeddings with guided diffusion", NeurIPS, '
     "arXiv 2403.07721"
+)
+DU = (
+    'Du et al. 2023, "Decoding visual neural representations by multimodal learning of brain-visual-linguistic '
+    'features", IEEE TPAMI, arXiv 2210.06756'
 )
 WU = 'Wu et al. 2025, "Bridging the vision-brain gap with an uncertainty-aware blur prior", CVPR, arXiv 2503.04207'
 SELECTION = (
@@ -176,6 +180,45 @@ METHODS: dict[str, Method] = {
             "Channels are standardised, as for every method here.",
             "The 1 x 1 convolution between two linear maps, which adds no function, is left out.",
             "The released program looks at the test trials after every epoch and notes the best one.",
+            SELECTION,
+        ),
+    ),
+    "bravl": Method(
+        "vanilla",
+        DU,
+        "CORnet-S",
+        options={
+            "brain_encoder": BRAVL,
+            "loss": BRAVL,
+            "epochs": 100,
+            "batch_size": 1024,
+            "learning_rate": 1e-4,
+            "weight_decay": 0.0,
+        },
+        row=("things_eeg_retrieval", "BraVL"),
+        differs=(
+            "Nothing is learned from the test split; the released program also trains on the test images and texts, "
+            "without their brain signals.",
+            "The gallery holds the test images themselves, compared by the cosine of posterior means given brain and "
+            "image; the published figures are of a classifier of class features, which `ubp evaluate --class-features` "
+            "runs, under a protocol of that name.",
+            "That classifier sees latents drawn in equal shares given image, text and both for every class, and ranks "
+            "the posterior mean given the brain by its decision function; in the released program each class's share "
+            "depends on its place in the batch, the brain's latent is drawn too, and probabilities are calibrated.",
+            "The class's image features are those of its test images, as in the released program.",
+            "Without a file of text features (--text) there are two modalities, and the method's name says so.",
+            "Image features are 100 principal components of the vectors of whatever image encoder is given, fitted on "
+            "training images; their number is smaller when there are fewer images.",
+            "Signals are those of every method here, with channels standardised; the paper takes 17 posterior channels "
+            "from 70 to 400 ms (--channels, --window).",
+            "Image and text features are centred and scaled to mean square 1; the released program multiplies them by "
+            "50 and 2, and signals by 2.",
+            "Features have a Laplace likelihood; in the released program it is named in the settings, and a Gaussian "
+            "of the same scale is used.",
+            "The last batch of an epoch may be smaller; the released program leaves those pairs out.",
+            "A shuffled pair is a negative unless it shows the same image, or for text the same concept; the released "
+            "program compares means of features.",
+            "It is computed in single precision; the released program in double.",
             SELECTION,
         ),
     ),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ import torch
 from torch import Tensor
 
 from ubp import __version__
-from ubp.brain import BrainEncoder, brain_encoder
-from ubp.config import Preset, TrainOptions, from_mapping
+from ubp.brain import brain_encoder
+from ubp.brain.base import SignalEncoder
+from ubp.bravl import BraVL
+from ubp.bravl.trainer import n_components
+from ubp.config import BRAVL, Preset, TrainOptions, from_mapping
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
-from ubp.fit import HistoryRow, embed
 from ubp.randomness import seeded
+from ubp.trainer import HistoryRow, embed, embed_images
 
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
 LATER_OPTIONS = ("loss", "beta1")
+TEXT = ("text", "text_fingerprint", "text_dim")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Description:
     n_times, embed_dim : int
     window : tuple of float or None
         Seconds, as asked for; None for the whole recording.
+    text, text_fingerprint : str or None
+        File of text features that it was trained with, and the digest of these.
+    text_dim : int
+        Length of a concept's text features; 0 without.
     versions : dict of str
         Of ubp and torch, when it was trained.
     format : int
@@ -80,17 +89,23 @@ class Description:
     n_times: int
     embed_dim: int
     window: tuple[float, float] | None = None
+    text: str | None = None
+    text_fingerprint: str | None = None
+    text_dim: int = 0
     versions: dict[str, str] = field(default_factory=lambda: {"ubp": __version__, "torch": torch.__version__})
     format: int = FORMAT
 
     @property
     def method(self) -> str:
-        """Name of the preset, marked when the pairs were shuffled."""
-        return f"{self.preset.name}, shuffled" if self.options.shuffle_pairs else self.preset.name
+        """Name of the preset, marked when text features were left out, and when the pairs were shuffled."""
+        textless = " (brain and image)" if self.options.kind == BRAVL and not self.text_dim else ""
+        shuffled = ", shuffled" if self.options.shuffle_pairs else ""
+        return f"{self.preset.name}{textless}{shuffled}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain content, for JSON."""
-        return {**dataclasses.asdict(self), "preset": self.preset.to_dict()}
+        """Plain content, for JSON; nothing about text where there is none."""
+        content = {**dataclasses.asdict(self), "preset": self.preset.to_dict()}
+        return content if self.text_dim else {key: value for key, value in content.items() if key not in TEXT}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any], where: str) -> "Description":
@@ -123,7 +138,8 @@ class Description:
 
         So is an option younger than the file format at its default, and runs that were begun before it continue.
         """
-        content = {k: v for k, v in self.to_dict().items() if k not in ("study_path", "vision_encoder", "versions")}
+        places = ("study_path", "vision_encoder", "versions", "text")
+        content = {k: v for k, v in self.to_dict().items() if k not in places}
         for name in LATER_OPTIONS:
             if content["options"][name] == getattr(TrainOptions, name):
                 del content["options"][name]
@@ -132,26 +148,27 @@ class Description:
 
 @dataclass(frozen=True)
 class Model:
-    """A brain encoder ready to use.
+    """A trained encoder of signals, and perhaps of image vectors, ready to use.
 
     Parameters
     ----------
     description : Description
-    encoder : BrainEncoder
+    encoder : SignalEncoder
     scale : (Tensor, Tensor)
         Mean and deviation per channel, shape (n_channels, 1), applied to the signals first.
     prior : dict of str to Tensor
         Final state of the blur prior (`similarity`, `level`, `interval`), empty if there was none.
-    temperature : Tensor of shape ()
+    temperature : Tensor of shape (), optional
+        Of the contrastive loss; None for other kinds of model.
     history : list of dict
         One row an epoch.
     """
 
     description: Description
-    encoder: BrainEncoder
+    encoder: SignalEncoder
     scale: tuple[Tensor, Tensor]
     prior: dict[str, Tensor]
-    temperature: Tensor
+    temperature: Tensor | None
     history: list[HistoryRow]
 
     def embed(self, signals: np.ndarray, subject: str | None = None) -> np.ndarray:
@@ -186,11 +203,17 @@ class Model:
         number = torch.full((len(signals),), known.index(who)) if who in known else None
         return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation, number)
 
+    def embed_images(self, vectors: np.ndarray) -> np.ndarray:
+        """Image vectors (n, description.embed_dim) where this model embeds signals; the same for contrastive models."""
+        return embed_images(self.encoder, vectors)
+
     def save(self, folder: Path) -> None:
         """Write the model; `model.json` comes last, so a folder that has it is complete."""
         tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
         tensors |= {f"prior.{name}": tensor for name, tensor in self.prior.items()}
-        tensors |= {"scale.mean": self.scale[0], "scale.deviation": self.scale[1], "temperature": self.temperature}
+        tensors |= {"scale.mean": self.scale[0], "scale.deviation": self.scale[1]}
+        if self.temperature is not None:
+            tensors["temperature"] = self.temperature
         write_tensors(folder / WEIGHTS, tensors)
         write_text(folder / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
         write_json(folder / DESCRIPTION, self.description.to_dict())
@@ -207,22 +230,14 @@ class Model:
         folder = Path(folder)
         description = Description.read(folder)
         tensors, _ = read_tensors(folder / WEIGHTS)
-        about = description
         try:
             with seeded("load"):
-                encoder = brain_encoder(
-                    about.options.brain_encoder,
-                    len(about.channels),
-                    about.n_times,
-                    about.embed_dim,
-                    n_subjects=len(about.trained_on),
-                    sfreq=about.sfreq,
-                )
+                encoder = ENCODERS[description.options.kind](description)
             encoder.load_state_dict(
                 {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
             )
             scale = tensors["scale.mean"], tensors["scale.deviation"]
-            temperature = tensors["temperature"]
+            temperature = tensors["temperature"] if description.options.kind == "contrastive" else None
             history: list[Any] = pd.read_csv(folder / HISTORY).to_dict("records")
         except (RuntimeError, KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
@@ -256,3 +271,22 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise InputError(
             f"{path} is not a complete safetensors file ({str(error).rstrip('.')}); remove it and run training again."
         ) from error
+
+
+def _contrastive(about: Description) -> SignalEncoder:
+    return brain_encoder(
+        about.options.brain_encoder,
+        len(about.channels),
+        about.n_times,
+        about.embed_dim,
+        n_subjects=len(about.trained_on),
+        sfreq=about.sfreq,
+    )
+
+
+def _bravl(about: Description) -> SignalEncoder:
+    size = n_components(about.n_images, about.embed_dim)
+    return BraVL(len(about.channels), about.n_times, about.embed_dim, size, about.text_dim)
+
+
+ENCODERS: dict[str, Callable[[Description], SignalEncoder]] = {"contrastive": _contrastive, "bravl": _bravl}

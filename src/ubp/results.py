@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ubp.class_features import CLASS_FEATURES, class_gallery, class_similarity
 from ubp.config import PRESETS, preset
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
@@ -19,6 +20,7 @@ from ubp.files import write_text
 from ubp.images.features import FeatureStore
 from ubp.images.levels import Level
 from ubp.methods import METHODS
+from ubp.metrics import cosine_similarity
 from ubp.model import DESCRIPTION, Description, Model
 from ubp.ridge import RidgeBaseline
 from ubp.statistics import bootstrap_interval, grand_mean
@@ -239,6 +241,11 @@ class Evaluation:
     device : str
     root : Path, optional
         Folder of all runs: runs are named relative to it, and the ridge baseline's `ranks.csv` is written below it.
+    class_features : bool
+        Rank the test concepts by features of their classes, see :mod:`ubp.class_features`, not the test images; the
+        `ranks.csv` are written below a folder of their own.
+    text : Path, optional
+        Where the models' text features lie now, for class features; by default where they were in training.
     """
 
     store_for: StoreFor
@@ -251,6 +258,8 @@ class Evaluation:
     ridge: bool = True
     device: str = "cpu"
     root: Path | None = None
+    class_features: bool = False
+    text: Path | None = None
 
     def run(self, folders: Iterable[Path], after_run: Callable[[str], None] | None = None) -> Results:
         """Evaluate the models, each on the test trials of its subject, and write their `ranks.csv`."""
@@ -279,9 +288,26 @@ class Evaluation:
             yield self._ridge(study, same[0][1], test)
         for folder, about in same:
             model = Model.load(folder, self.device)
-            vision, images = gallery(self.store_for(study, about), test, about.preset.base)
             run = folder.relative_to(self.root) if self.root else Job.of(about).folder
-            yield Decoder(self._row(about, run), model.embed, vision, images, about.preset.base.name, folder)
+            vision, names = self._gallery(self.store_for(study, about), test, about.preset.base)
+            yield Decoder(
+                self._row(about, run),
+                model.embed,
+                model.embed_images(vision),
+                names,
+                about.preset.base.name,
+                self._written_below(run) if self.class_features else folder,
+                class_similarity(model, vision, names, self.text) if self.class_features else cosine_similarity,
+                self.class_features,
+            )
+
+    def _written_below(self, run: Path) -> Path | None:
+        if self.root is None:
+            return None
+        return self.root / CLASS_FEATURES / run if self.class_features else self.root / run
+
+    def _gallery(self, store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:
+        return class_gallery(store, test, level) if self.class_features else gallery(store, test, level)
 
     def _study(self, about: Description) -> Study:
         study = self.study or Study.open(about.study_path, self.allow_shared_concepts)
@@ -293,7 +319,8 @@ class Evaluation:
         return study
 
     def _protocol(self, level: str) -> Protocol:
-        return Protocol(level, self.repetitions, self.average, n_way=self.n_way, k=self.k)
+        kind = "inductive, class features" if self.class_features else "inductive"
+        return Protocol(level, self.repetitions, self.average, kind, self.n_way, self.k)
 
     def _row(self, about: Description, run: Path, method: str | None = None) -> dict[str, Any]:
         options = about.options
@@ -320,10 +347,11 @@ class Evaluation:
         train = Job.of(about).trials(study, "train")
         store = self.store_for(study, about)
         baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp.base, train.images), train.concepts)
-        vision, images = gallery(store, test, crisp.base)
+        vision, names = self._gallery(store, test, crisp.base)
         run = Path(about.setting, about.subject, RIDGE, "seed-0")
-        row, folder = self._row(about, run, method=RIDGE), self.root / run if self.root else None
-        return Decoder(row, baseline.predict, baseline.centre(vision), images, crisp.base.name, folder)
+        row, folder = self._row(about, run, method=RIDGE), self._written_below(run)
+        vision, level = baseline.centre(vision), crisp.base.name
+        return Decoder(row, baseline.predict, vision, names, level, folder, by_concept=self.class_features)
 
 
 def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -77,8 +77,9 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     averaged = f"{_each(part['repetitions'])} repetitions averaged"
     if set(part["query"]) == {"single trial"}:
         averaged = "single trials"
+    ranked = "concepts, their images" if part["protocol"].str.contains("class features").any() else "images,"
     caption = (
-        f"chance {chances}; {counts} subject{plural}; gallery of {_each(part['gallery_size'])} images, "
+        f"chance {chances}; {counts} subject{plural}; gallery of {_each(part['gallery_size'])} {ranked} "
         f"blurred as in the last column (w is the kernel width); percentile is the mean "
         f"percentile rank; {averaged}; {_each(part['protocol'])}"
     )

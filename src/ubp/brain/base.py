@@ -10,7 +10,47 @@ from ubp.brain.head import ResidualHead
 from ubp.errors import InputError
 
 
-class BrainEncoder(nn.Module, ABC):
+class SignalEncoder(nn.Module, ABC):
+    """A map from signals, and one from image vectors, into one space.
+
+    Parameters
+    ----------
+    n_channels, n_times : int
+        Shape of one trial.
+
+    Raises
+    ------
+    InputError
+        A size below one.
+    """
+
+    uses_subject: ClassVar[bool] = False
+    """Whether `forward` takes the training subject of each trial as well."""
+
+    def __init__(self, n_channels: int, n_times: int) -> None:
+        super().__init__()
+        for what, value in (("n_channels", n_channels), ("n_times", n_times)):
+            if value < 1:
+                raise InputError(
+                    f"{what} is {value} for the brain encoder {type(self).__name__}; it must be at least 1"
+                )
+        self.n_channels = n_channels
+        self.n_times = n_times
+
+    def images(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Map image vectors (n, vision_dim) to where signals are embedded; the same, unless a subclass has its own."""
+        return vectors
+
+    def check(self, signals: torch.Tensor) -> None:
+        """Refuse signals of another shape than (batch, n_channels, n_times)."""
+        if signals.ndim != 3 or signals.shape[1:] != (self.n_channels, self.n_times):
+            raise InputError(
+                f"The signals have shape {tuple(signals.shape)}, but this {type(self).__name__} was made for "
+                f"(batch, {self.n_channels}, {self.n_times}); select the same channels and window as in training"
+            )
+
+
+class BrainEncoder(SignalEncoder):
     """A map from signals (batch, n_channels, n_times) to embeddings (batch, embed_dim).
 
     A subclass says the shortest window it can serve, how many features a window gives, and how to compute them.
@@ -35,15 +75,11 @@ class BrainEncoder(nn.Module, ABC):
     minimum_times: ClassVar[int]
     """The smallest n_times this encoder can serve."""
 
-    uses_subject: ClassVar[bool] = False
-    """Whether `forward` takes the training subject of each trial as well."""
-
     def __init__(self, n_channels: int, n_times: int, embed_dim: int = 1024, dropout: float = 0.5) -> None:
-        super().__init__()
+        super().__init__(n_channels, n_times)
         name = type(self).__name__
-        for what, value in (("n_channels", n_channels), ("n_times", n_times), ("embed_dim", embed_dim)):
-            if value < 1:
-                raise InputError(f"{what} is {value} for the brain encoder {name}; it must be at least 1")
+        if embed_dim < 1:
+            raise InputError(f"embed_dim is {embed_dim} for the brain encoder {name}; it must be at least 1")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout} for the brain encoder {name}; it must be at least 0 and below 1")
         if n_times < self.minimum_times:
@@ -51,8 +87,6 @@ class BrainEncoder(nn.Module, ABC):
                 f"The window has {n_times} samples, but {name} needs at least {self.minimum_times}; "
                 "use a longer window, a higher sampling rate or EEGProject, which works with any length"
             )
-        self.n_channels = n_channels
-        self.n_times = n_times
         self.embed_dim = embed_dim
         self.head = self.make_head(dropout)
 
@@ -88,11 +122,3 @@ class BrainEncoder(nn.Module, ABC):
         """
         self.check(signals)
         return self.head(self.features(signals).flatten(1))
-
-    def check(self, signals: torch.Tensor) -> None:
-        """Refuse signals of another shape than (batch, n_channels, n_times)."""
-        if signals.ndim != 3 or signals.shape[1:] != (self.n_channels, self.n_times):
-            raise InputError(
-                f"The signals have shape {tuple(signals.shape)}, but this {type(self).__name__} was made for "
-                f"(batch, {self.n_channels}, {self.n_times}); select the same channels and window as in training"
-            )

@@ -30,6 +30,7 @@ def train(
     seed: Numbers = (0,),
     channels: OptionalNames = None,
     window: OptionalWindow = None,
+    text: Path | None = None,
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
@@ -51,7 +52,7 @@ def train(
         default ubp, unless a method is named.
     method : tuple of str
         Published methods with their published settings, over which the options given here go: nice, nice-sa, nice-ga,
-        atm-s, vanilla, blur, ubp or official. `ubp methods` tells about them.
+        atm-s, bravl, vanilla, blur, ubp or official. `ubp methods` tells about them.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int
@@ -66,6 +67,9 @@ def train(
         Channel names; by default all.
     window : tuple of float
         First and last second; by default all samples.
+    text : Path
+        Text features of the concepts, for bravl: an .npz file with the arrays concepts and features, or an .npy file of
+        features beside a .csv file with the column concept.
     """
     from ubp.commands.training import train as command
 
@@ -82,6 +86,7 @@ def train(
         seeds=seed,
         channels=channels,
         window=window,
+        text=text,
         changes=given(options),
         common=common,
     )
@@ -107,6 +112,8 @@ def evaluate(
     n_way: Numbers = (),
     k: int = 5,
     ridge: bool = True,
+    class_features: Switch = False,
+    text: Path | None = None,
     common: CommonOptions = Common(),
 ) -> None:
     """Rank the test images for every model below RUNS; print the table and write results.csv beside the runs.
@@ -129,6 +136,11 @@ def evaluate(
         The larger of the two top-k figures.
     ridge : bool
         Add ridge regression, its penalty chosen on training concepts.
+    class_features : bool
+        Rank the test concepts, by features of their classes, instead of the test images: cosine with the mean vector of
+        a concept's test images, or for bravl a classifier of latents. Written to RUNS/class-features.
+    text : Path
+        Where the text features of bravl lie now, if they were moved; for class features.
     """
     from ubp.commands.training import evaluate as command
 
@@ -141,6 +153,8 @@ def evaluate(
         n_way=n_way,
         k=k,
         ridge=ridge,
+        class_features=class_features,
+        text=text,
         common=common,
     )
 

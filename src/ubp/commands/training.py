@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ubp.class_features import CLASS_FEATURES
 from ubp.commands.images import build_store
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import BRAVL, Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
-from ubp.fit import Trainer
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
 from ubp.methods import METHODS, method, method_preset
@@ -21,6 +21,7 @@ from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
 from ubp.results import Evaluation, Results, StoreFor, find_runs
 from ubp.tables import comparison_table, method_table, n_way_table, subject_table, summary_table
+from ubp.trainer import BaseTrainer
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     seeds: Sequence[int] = (0,),
     channels: Sequence[str] | None = None,
     window: tuple[float, float] | None = None,
+    text: Path | None = None,
     options: TrainOptions | None = None,
     changes: Mapping[str, Any] | None = None,
     checkpoint_every: float = 20.0,
@@ -61,8 +63,13 @@ def train(
     for name in subjects or ():
         study.recording(name)
     picked = tuple(channels) if channels else None
+    with_text = [blur.name for blur, options in chosen if options.kind == BRAVL]
+    if text and not with_text:
+        raise InputError(f"None of {', '.join(names)} learns from text; leave --text out, or train the method bravl.")
+    if with_text and not text:
+        say(f"{with_text[0]} learns from brain and image features alone, because no text features are given (--text).")
     jobs = [
-        Job(subject, blur, options, seed, encoder, setting, picked, window)
+        Job(subject, blur, options, seed, encoder, setting, picked, window, text if options.kind == BRAVL else None)
         for subject, (blur, options), seed in itertools.product(subjects or study.subjects, chosen, seeds)
     ]
     for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
@@ -73,7 +80,7 @@ def train(
     with progress(common.quiet) as bar:
         task = bar.add_task("training", total=sum(job.options.epochs for job in jobs))
 
-        def after_epoch(trainer: Trainer) -> None:
+        def after_epoch(trainer: BaseTrainer) -> None:
             bar.update(task, completed=finished + trainer.epoch)
 
         finished = 0
@@ -96,9 +103,16 @@ def evaluate(
     n_way: Sequence[int] = (),
     k: int = 5,
     ridge: bool = True,
+    class_features: bool = False,
+    text: Path | None = None,
     common: Common = Common(),
 ) -> Results:
-    """Evaluate every model below a folder, print the tables, and write them beside the runs."""
+    """Evaluate every model below a folder, print the tables, and write them beside the runs.
+
+    With `class_features` they are written to the folder `class-features` there, so that the two protocols stay apart.
+    """
+    if text and not class_features:
+        raise InputError("Text features take part in class features only; add --class-features or leave --text out.")
     folders = find_runs(runs)
     unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
     if unfinished:
@@ -113,11 +127,14 @@ def evaluate(
         n_way=n_way,
         k=k,
         ridge=ridge,
+        class_features=class_features,
+        text=text,
         common=common,
     )
-    results.save(Path(runs))
+    place = Path(runs, CLASS_FEATURES) if class_features else Path(runs)
+    results.save(place)
     print_results(results)
-    say(f"Written to {runs}: results.csv, summary.csv, comparisons.csv.")
+    say(f"Written to {place}: results.csv, summary.csv, comparisons.csv.")
     return results
 
 
@@ -132,6 +149,8 @@ def evaluate_models(
     n_way: Sequence[int] = (),
     k: int = 5,
     ridge: bool = True,
+    class_features: bool = False,
+    text: Path | None = None,
     common: Common = Common(),
 ) -> Results:
     """Evaluate models by their folders, all below `root`; writes the `ranks.csv` of each and prints nothing."""
@@ -146,6 +165,8 @@ def evaluate_models(
         ridge=ridge,
         device=str(pick_device(common.device)),
         root=root,
+        class_features=class_features,
+        text=text,
     )
     with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))

@@ -1,0 +1,113 @@
+"""What is trained on and what is retrieved for validation, as arrays."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ubp.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The training pairs, resident on the device that trains.
+
+    Parameters
+    ----------
+    signals : Tensor of shape (n_pairs, n_channels, n_times), float32
+    image : Tensor of shape (n_pairs,), int64
+        Row of each pair's image in the ladder.
+    ladder : Tensor of shape (n_levels, n_images, embed_dim), float32
+        Unit image embeddings by increasing blur; one level or three.
+    subject : Tensor of shape (n_pairs,), int64, optional
+        Number of each pair's subject, from 0, for brain encoders that want to know.
+    sfreq : float, optional
+        Sampling rate in Hz, for brain encoders that want to know.
+    concept : Tensor of shape (n_pairs,), int64, optional
+        Row of each pair's concept in `text`.
+    text : Tensor of shape (n_concepts, text_dim), float32, optional
+        Text features of the concepts, for models that learn from them too.
+
+    Raises
+    ------
+    InputError
+        When the shapes do not belong together.
+    """
+
+    signals: Tensor
+    image: Tensor
+    ladder: Tensor
+    subject: Tensor | None = None
+    sfreq: float | None = None
+    concept: Tensor | None = None
+    text: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.signals.ndim != 3 or self.ladder.ndim != 3 or self.image.shape != (len(self.signals),):
+            raise InputError(
+                f"Signals {tuple(self.signals.shape)}, image rows {tuple(self.image.shape)} and ladder "
+                f"{tuple(self.ladder.shape)} do not belong together; expected (n, channels, times), (n,) and "
+                "(levels, images, d)."
+            )
+        if self.subject is not None and self.subject.shape != self.image.shape:
+            raise InputError(f"There are {len(self.subject)} subjects for {len(self.signals)} training pairs.")
+        if (self.text is None) != (self.concept is None):
+            raise InputError("Text features need the concept of each pair, and concepts their text features.")
+        if len(self.signals) < 2:
+            raise InputError(f"There are {len(self.signals)} training pairs; the contrastive loss needs at least 2.")
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pairs":
+        """Copy to a device and floating type, where they are not there already."""
+        return replace(
+            self,
+            signals=self.signals.to(device, dtype),
+            image=self.image.to(device),
+            ladder=self.ladder.to(device, dtype),
+            subject=None if self.subject is None else self.subject.to(device),
+            concept=None if self.concept is None else self.concept.to(device),
+            text=None if self.text is None else self.text.to(device, dtype),
+        )
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of subjects; 0 when nobody said whose signals they are."""
+        return 0 if self.subject is None else int(self.subject.max()) + 1
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Held-out signals and the image of each, for retrieval.
+
+    Parameters
+    ----------
+    signals : Tensor of shape (n_queries, n_channels, n_times), float32
+    target : integer array of shape (n_queries,)
+        Row of `vision` that each query saw.
+    vision : array of shape (n_gallery, embed_dim), float32
+    subject : Tensor of shape (n_queries,), int64, optional
+        As in the training pairs.
+    """
+
+    signals: Tensor
+    target: np.ndarray
+    vision: np.ndarray
+    subject: Tensor | None = None
+
+
+def channel_scale(signals: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel over trials and times; a constant channel gets deviation 1.
+
+    Parameters
+    ----------
+    signals : Tensor of shape (n, n_channels, n_times), float32
+
+    Returns
+    -------
+    mean, deviation : Tensor of shape (n_channels, 1), float32
+    """
+    mean = signals.mean(dim=(0, 2), dtype=torch.float64)
+    square = torch.stack([channel.double().var(correction=0) for channel in signals.unbind(1)])
+    deviation = square.sqrt()
+    deviation[deviation == 0] = 1
+    return mean.float()[:, None], deviation.float()[:, None]
