@@ -272,14 +272,14 @@ def scale_signals(trials: Trials, standardise: bool) -> tuple[torch.Tensor, torc
     return scale
 
 
-def image_pairs(trials: Trials, store: FeatureStore, job: Job) -> Pairs:
-    """The signals, the image row of each, and the ladder of those images."""
+def image_pairs(trials: Trials, store: FeatureStore, job: Job, signals: torch.Tensor | None = None) -> Pairs:
+    """The signals (by default the trials' own), the image row of each, and the ladder of those images."""
     images, rows = np.unique(np.array(trials.images), return_inverse=True)
     if job.options.shuffle_pairs:
         rows = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(rows)
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)
-    signals = torch.from_numpy(trials.signals)
+    signals = torch.from_numpy(trials.signals) if signals is None else signals
     return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq)
 
 

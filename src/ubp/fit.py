@@ -187,7 +187,7 @@ class Trainer:
     def run(self, after_epoch: Callable[["Trainer"], None] | None = None) -> None:
         """Train until finished; `after_epoch` is called with the trainer after every epoch."""
         while not self.finished:
-            self._epoch()
+            self.run_epoch()
             if after_epoch:
                 after_epoch(self)
         self.restore_best()
@@ -206,7 +206,8 @@ class Trainer:
         level: Tensor | int = self.prior.levels(batch) if self.prior else 0
         return self.pairs.ladder[level, self.pairs.image[batch]]
 
-    def _epoch(self) -> None:
+    def run_epoch(self) -> None:
+        """Train one epoch."""
         loss_sum = torch.zeros((), device=self.device)
         self.encoder.train()
         with seeded("epoch", self.seed, self.epoch, device=self.device) as generator:
