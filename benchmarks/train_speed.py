@@ -85,7 +85,7 @@ def main() -> None:
         run = trainer(preset("ubp"), arguments.peak, pairs)
         if arguments.peak == "bf16":
             del pairs, ladder
-        run._epoch()
+        run.run_epoch()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
             f"ubp   {arguments.peak}: peak memory of a process that makes the data and trains an epoch: {peak:.2f} GB"
@@ -104,7 +104,7 @@ def main() -> None:
     for _ in range(arguments.epochs + 1):
         rates.append(product_rate(arguments.batch_size, inner, arguments.embed_dim, device))
         for key, run in runs.items():
-            times[key].append(timed(run._epoch, device))
+            times[key].append(timed(run.run_epoch, device))
     seconds = {key: median(values[1:]) for key, values in times.items()}
     rate = median(rates)
     arithmetic = epoch_arithmetic(arguments.pairs, inner, arguments.embed_dim, arguments.batch_size)

@@ -17,7 +17,7 @@ from conftest import N_TEST, N_TRAIN, make_study
 from ubp.config import TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import CHECKPOINT, Job, train, training_pairs
+from ubp.experiment import CHECKPOINT, Job, image_pairs, scale_signals, train
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.model import Model
@@ -62,7 +62,8 @@ def test_a_model_folder_holds_all_that_using_it_needs(tiny, store, tmp_path):
 def test_scaling_is_fitted_on_training_trials_alone(tiny, store):
     trials = tiny.recording("sub-01").load("train")
     plain = trials.signals.copy()
-    pairs, (mean, deviation) = training_pairs(trials, store, Job("sub-01", BLUR, OPTIONS))
+    mean, deviation = scale_signals(trials, standardise=True)
+    pairs = image_pairs(trials, store, Job("sub-01", BLUR, OPTIONS))
     assert mean[:, 0].numpy() == pytest.approx(plain.mean(axis=(0, 2)), abs=1e-5)
     assert deviation[:, 0].numpy() == pytest.approx(plain.std(axis=(0, 2)), rel=1e-4)
     assert pairs.signals.std(dim=(0, 2), correction=0).tolist() == pytest.approx([1] * 6, rel=1e-4)
@@ -70,10 +71,10 @@ def test_scaling_is_fitted_on_training_trials_alone(tiny, store):
 
 def test_pairs_point_at_the_image_that_was_shown_and_shuffled_pairs_do_not(tiny, store):
     trials = tiny.recording("sub-01").load("train")
-    pairs, _ = training_pairs(trials, store, Job("sub-01", BLUR, replace(OPTIONS, standardise=False)))
+    pairs = image_pairs(trials, store, Job("sub-01", BLUR, OPTIONS))
     for level, blur in enumerate(BLUR.ladder):
         assert np.array_equal(pairs.ladder[level, pairs.image].numpy(), store.vectors(blur, trials.images))
-    shuffled, _ = training_pairs(trials, store, Job("sub-01", BLUR, replace(OPTIONS, shuffle_pairs=True)))
+    shuffled = image_pairs(trials, store, Job("sub-01", BLUR, replace(OPTIONS, shuffle_pairs=True)))
     assert sorted(shuffled.image.tolist()) == sorted(pairs.image.tolist())
     assert (shuffled.image == pairs.image).float().mean() < 0.2
 

@@ -90,7 +90,7 @@ def test_a_continued_run_equals_an_uninterrupted_one_bit_for_bit(encoder, precis
     whole.run()
     first = Trainer(pairs, preset("ubp"), options)
     while first.epoch < stop:
-        first._epoch()
+        first.run_epoch()
     tensors, content = first.state_dict()
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     second = Trainer(pairs, preset("ubp"), options)

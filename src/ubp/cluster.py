@@ -59,6 +59,17 @@ def ray_cluster(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
+def slots(ray: Any, n_cpus: float, n_gpus: float) -> int:
+    """How many tasks with these needs the cluster can run at once."""
+    total = 0
+    for node in ray.nodes():
+        has = node["Resources"] if node["Alive"] else {}
+        needs = [(has.get(kind, 0), need) for kind, need in (("CPU", n_cpus), ("GPU", n_gpus)) if need]
+        # in thousandths, because a third fits three times
+        total += min((round(1000 * there) // round(1000 * need) for there, need in needs), default=1)
+    return int(total)
+
+
 def import_ray() -> Any:
     """The module `ray`; it sends no statistics and leaves the workers' environment alone.
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,6 +112,103 @@ class Job:
         )
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """The training trials of a job, which jobs that differ in seed, blur or brain encoder share.
+
+    Parameters
+    ----------
+    trials : Trials
+        Without the validation concepts; their signals are scaled.
+    scale : (Tensor, Tensor)
+        Mean and deviation per channel; 0 and 1 when the options ask for no scaling.
+    validation : Trials, optional
+        Trials of the validation concepts, not scaled.
+    """
+
+    trials: Trials
+    scale: tuple[torch.Tensor, torch.Tensor]
+    validation: Trials | None = None
+
+    @classmethod
+    def load(cls, study: Study, job: Job) -> "TrainingData":
+        """Read the training trials of a job and scale them."""
+        training, validation = job.trials(study, "train"), None
+        if job.options.validation_concepts:
+            training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
+        return cls(training, scale_signals(training, job.options.standardise), validation)
+
+    @staticmethod
+    def key(job: Job) -> tuple[Any, ...]:
+        """What decides them, within one study."""
+        options = job.options
+        selection = job.setting, job.subject, job.channels, job.window
+        return *selection, options.validation_concepts, options.standardise
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A training that has begun, perhaps long ago, and the folder that its model goes to."""
+
+    folder: Path
+    description: Description
+    trainer: BaseTrainer
+    scale: tuple[torch.Tensor, torch.Tensor]
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        tensors, content = self.trainer.state_dict()
+        write_tensors(self.folder / CHECKPOINT, tensors, {"identity": self.description.identity(), **content})
+
+    def finish(self) -> Path:
+        """Write the model, and remove the checkpoint."""
+        trainer = self.trainer
+        prior = trainer.prior.state_dict() if trainer.prior else {}
+        Model(self.description, trainer.encoder, self.scale, prior, trainer.temperature, trainer.history).save(
+            self.folder
+        )
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return self.folder
+
+
+def begin(
+    study: Study,
+    store: FeatureStore,
+    job: Job,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    data: TrainingData | None = None,
+    pairs: Pairs | None = None,
+) -> Fit | None:
+    """Begin a training, or take up the one that was begun in the folder; None when its model is there.
+
+    `data` and `pairs` are what :meth:`TrainingData.load` and :func:`image_pairs` give for the job; by default they are
+    made here.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a model or checkpoint of another study or other options.
+    """
+    data = TrainingData.load(study, job) if data is None else data
+    text = TextFeatures.read(job.text) if job.text else None
+    pairs = image_pairs(data.trials, store, job, text=text) if pairs is None else pairs
+    description = describe(study, store, job, data.trials, pairs, text)
+    if (folder / DESCRIPTION).exists():
+        if Model.load(folder).description.identity() != description.identity():
+            raise InputError(
+                f"{folder} holds a model of another study or of other options; choose another folder for the runs "
+                "or remove it."
+            )
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        return None
+    gallery = validation_gallery(data.validation, store, job, data.scale, data.trials) if data.validation else None
+    trainer = TRAINERS[job.options.kind](pairs, job.preset, job.options, job.seed, gallery, device)
+    del pairs
+    _restore(trainer, folder / CHECKPOINT, description)
+    return Fit(folder, description, trainer, data.scale)
+
+
 def train(
     study: Study,
     store: FeatureStore,
@@ -119,6 +217,7 @@ def train(
     device: torch.device | str = "cpu",
     checkpoint_every: float = 20.0,
     after_epoch: Callable[[BaseTrainer], None] | None = None,
+    load: Callable[[Study, Job], TrainingData] = TrainingData.load,
 ) -> Path:
     """Train one model, or continue it, or find that it is there already.
 
@@ -135,6 +234,8 @@ def train(
         Seconds between checkpoints; 0 writes one after every epoch.
     after_epoch : callable, optional
         Called with the trainer after each epoch, for progress.
+    load : callable
+        Gives the training data of a job; one that keeps them saves time when jobs share them.
 
     Returns
     -------
@@ -147,42 +248,22 @@ def train(
         When the folder holds a model or checkpoint of another study or other options.
     """
     folder = Path(runs) / job.folder
-    training, validation = job.trials(study, "train"), None
-    if job.options.validation_concepts:
-        training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
-    text = TextFeatures.read(job.text) if job.text else None
-    pairs, scale = training_pairs(training, store, job, text)
-    description = describe(study, store, job, training, pairs, text)
-    if (folder / DESCRIPTION).exists():
-        if Model.load(folder).description.identity() != description.identity():
-            raise InputError(
-                f"{folder} holds a model of another study or of other options; choose another folder for the runs "
-                "or remove it."
-            )
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    fit = begin(study, store, job, folder, device, load(study, job))
+    if fit is None:
         return folder
-    gallery = validation_gallery(validation, store, job, scale, training) if validation else None
-    trainer = TRAINERS[job.options.kind](pairs, job.preset, job.options, job.seed, gallery, device)
-    del pairs
-    _restore(trainer, folder / CHECKPOINT, description)
     saved = time.monotonic()
 
     def finish_epoch(trainer: BaseTrainer) -> None:
         nonlocal saved
         if not trainer.finished and time.monotonic() - saved >= checkpoint_every:
-            tensors, content = trainer.state_dict()
-            write_tensors(folder / CHECKPOINT, tensors, {"identity": description.identity(), **content})
+            fit.save()
             saved = time.monotonic()
         if after_epoch:
             after_epoch(trainer)
 
     with disk_errors(folder):
-        trainer.run(finish_epoch)
-        prior = trainer.prior.state_dict() if trainer.prior else {}
-        model = Model(description, trainer.encoder, scale, prior, trainer.temperature, trainer.history)
-        model.save(folder)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return folder
+        fit.trainer.run(finish_epoch)
+        return fit.finish()
 
 
 def check_shape(study: Study, job: Job) -> None:
@@ -205,24 +286,25 @@ def check_shape(study: Study, job: Job) -> None:
         brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
 
 
-def training_pairs(
-    trials: Trials, store: FeatureStore, job: Job, text: TextFeatures | None = None
-) -> tuple[Pairs, tuple[torch.Tensor, torch.Tensor]]:
-    """Signals scaled in place (the trials' own array), the image row of each, and the ladder of those images.
-
-    Returns
-    -------
-    pairs : Pairs
-    scale : (Tensor, Tensor)
-        Mean and deviation per channel; 0 and 1 when the options ask for no scaling.
-    """
+def scale_signals(trials: Trials, standardise: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale the trials' own array in place to mean 0 and deviation 1 per channel, if asked to; gives both figures."""
     signals = torch.from_numpy(trials.signals)
-    if job.options.standardise:
-        scale = channel_scale(signals)
-        signals.sub_(scale[0]).div_(scale[1])
-    else:
+    if not standardise:
         n_channels = signals.shape[1]
-        scale = torch.zeros(n_channels, 1), torch.ones(n_channels, 1)
+        return torch.zeros(n_channels, 1), torch.ones(n_channels, 1)
+    scale = channel_scale(signals)
+    signals.sub_(scale[0]).div_(scale[1])
+    return scale
+
+
+def image_pairs(
+    trials: Trials,
+    store: FeatureStore,
+    job: Job,
+    signals: torch.Tensor | None = None,
+    text: TextFeatures | None = None,
+) -> Pairs:
+    """The signals (by default the trials' own), the image row of each, and the ladder and text of those images."""
     images, rows = np.unique(np.array(trials.images), return_inverse=True)
     concepts, concept = np.unique(np.array(trials.concepts), return_inverse=True)
     if job.options.shuffle_pairs:
@@ -230,8 +312,9 @@ def training_pairs(
         rows, concept = rows[order], concept[order]
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)
+    signals = torch.from_numpy(trials.signals) if signals is None else signals
     words = () if text is None else (torch.from_numpy(concept), torch.from_numpy(text.select(map(str, concepts))))
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words), scale
+    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words)
 
 
 def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:

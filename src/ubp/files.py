@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,6 +65,35 @@ def _claimed(partial: Path, path: Path, flags: int) -> Iterator[int]:
             raise InputError(f"Another process is writing {path}; wait for it, or choose another name.") from error
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(lock: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock file, whose folder is created; the kernel frees it when its process ends, however that happens.
+
+    Parameters
+    ----------
+    lock : Path
+    busy : callable
+        Called before another holder is waited for; it may raise instead.
+
+    Raises
+    ------
+    UbpError
+        When the file system has no locks.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("wb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UbpError(
+                f"{lock.parent} cannot be locked ({error.strerror}); use a folder on a disk that has locks."
+            ) from error
+        yield
 
 
 @contextlib.contextmanager

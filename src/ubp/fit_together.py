@@ -145,14 +145,15 @@ class TogetherTrainer:
     def run(self, after_epoch: Callable[[Trainer], None] | None = None) -> None:
         """Train until all are finished; `after_epoch` is called with every trainer after every epoch."""
         while not self.trainers[0].finished:
-            self._epoch()
+            self.run_epoch()
             for trainer in self.trainers:
                 if after_epoch:
                     after_epoch(trainer)
         for trainer in self.trainers:
             trainer.restore_best()
 
-    def _epoch(self) -> None:
+    def run_epoch(self) -> None:
+        """Train one epoch."""
         seeds = [derive_seed("epoch", trainer.seed, trainer.epoch) for trainer in self.trainers]
         device = self.trainers[0].device
         masks = [torch.Generator(device).manual_seed(seed) for seed in seeds]

@@ -267,13 +267,17 @@ class Evaluation:
         for study, same in self.groups(folders):
             test = Job.of(same[0][1]).trials(study, "test", average=self.average, repetitions=self.repetitions)
             for decoder in self.decoders(study, same, test):
-                ranking = decoder.rank(test)
-                if decoder.folder:
-                    save_ranking(ranking, decoder.folder)
-                found.append((decoder.row | score(ranking, self._protocol(decoder.gallery_level)), ranking))
+                found.append(self.rank(decoder, test, decoder.folder))
                 if after_run and decoder.row["method"] != RIDGE:
                     after_run("{subject} {method} seed {seed}".format(**decoder.row))
         return collect(found)
+
+    def rank(self, decoder: Decoder, test: Trials, folder: Path | None = None) -> tuple[dict[str, Any], Ranking]:
+        """Row and ranking of one decoder; with a folder its `ranks.csv` is written there."""
+        ranking = decoder.rank(test)
+        if folder:
+            save_ranking(ranking, folder)
+        return decoder.row | score(ranking, self._protocol(decoder.gallery_level)), ranking
 
     def groups(self, folders: Iterable[Path]) -> Iterator[tuple[Study, list[tuple[Path, Description]]]]:
         """Models that share their test trials and their images' vectors, and the study these come from."""
@@ -285,13 +289,14 @@ class Evaluation:
     def decoders(self, study: Study, same: list[tuple[Path, Description]], test: Trials) -> Iterator[Decoder]:
         """The ridge baseline, if it is wanted, and the models of one of :meth:`groups`, loaded one by one."""
         if self.ridge:
-            yield self._ridge(study, same[0][1], test)
+            about = replace(same[0][1], preset=preset("vanilla"))
+            yield self.ridge_decoder(study, self.store_for(study, about), Job.of(about), test)
         for folder, about in same:
             model = Model.load(folder, self.device)
             run = folder.relative_to(self.root) if self.root else Job.of(about).folder
             vision, names = self._gallery(self.store_for(study, about), test, about.preset.base)
             yield Decoder(
-                self._row(about, run),
+                row_of(about.study, about.method, Job.of(about), len(about.channels), run),
                 model.embed,
                 model.embed_images(vision),
                 names,
@@ -322,36 +327,36 @@ class Evaluation:
         kind = "inductive, class features" if self.class_features else "inductive"
         return Protocol(level, self.repetitions, self.average, kind, self.n_way, self.k)
 
-    def _row(self, about: Description, run: Path, method: str | None = None) -> dict[str, Any]:
-        options = about.options
-        return {
-            "study": about.study,
-            "setting": about.setting,
-            "subject": about.subject,
-            "method": method or about.method,
-            "brain_encoder": method or about.options.brain_encoder,
-            "vision_encoder": about.vision_encoder,
-            "seed": 0 if method else about.seed,
-            "channels": len(about.channels),
-            "window": "all" if about.window is None else "{:g} to {:g} s".format(*about.window),
-            "epochs": None if method else options.epochs,
-            "batch_size": None if method else options.batch_size,
-            "learning_rate": None if method else options.learning_rate,
-            "precision": None if method else options.precision,
-            "run": run.as_posix(),
-        }
+    def ridge_decoder(self, study: Study, store: FeatureStore, job: Job, test: Trials) -> Decoder:
+        """Ridge regression on the training trials of a job, to the crisp images of the store."""
+        crisp, train = preset("vanilla").base, job.trials(study, "train")
+        baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp, train.images), train.concepts)
+        vision, names = self._gallery(store, test, crisp)
+        run = Path(job.setting, job.subject, RIDGE, "seed-0")
+        row = row_of(study.info.name, RIDGE, job, len(train.channels), run)
+        vision, folder = baseline.centre(vision), self._written_below(run)
+        return Decoder(row, baseline.predict, vision, names, crisp.name, folder, by_concept=self.class_features)
 
-    def _ridge(self, study: Study, about: Description, test: Trials) -> Decoder:
-        crisp = preset("vanilla")
-        about = replace(about, preset=crisp)
-        train = Job.of(about).trials(study, "train")
-        store = self.store_for(study, about)
-        baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp.base, train.images), train.concepts)
-        vision, names = self._gallery(store, test, crisp.base)
-        run = Path(about.setting, about.subject, RIDGE, "seed-0")
-        row, folder = self._row(about, run, method=RIDGE), self._written_below(run)
-        vision, level = baseline.centre(vision), crisp.base.name
-        return Decoder(row, baseline.predict, vision, names, level, folder, by_concept=self.class_features)
+
+def row_of(study: str, method: str, job: Job, n_channels: int, run: Path) -> dict[str, Any]:
+    """What names a run in a table of results; ridge regression has no options of training."""
+    options = None if method == RIDGE else job.options
+    return {
+        "study": study,
+        "setting": job.setting,
+        "subject": job.subject,
+        "method": method,
+        "brain_encoder": options.brain_encoder if options else method,
+        "vision_encoder": job.vision_encoder,
+        "seed": job.seed if options else 0,
+        "channels": n_channels,
+        "window": "all" if job.window is None else "{:g} to {:g} s".format(*job.window),
+        "epochs": options.epochs if options else None,
+        "batch_size": options.batch_size if options else None,
+        "learning_rate": options.learning_rate if options else None,
+        "precision": options.precision if options else None,
+        "run": run.as_posix(),
+    }
 
 
 def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -103,7 +103,7 @@ class BaseTrainer(ABC):
     def run(self, after_epoch: Callable[["BaseTrainer"], None] | None = None) -> None:
         """Train until finished; `after_epoch` is called with the trainer after every epoch."""
         while not self.finished:
-            self._epoch()
+            self.run_epoch()
             if after_epoch:
                 after_epoch(self)
         self.restore_best()
@@ -117,7 +117,8 @@ class BaseTrainer(ABC):
         """Order of the pairs in an epoch."""
         return torch.randperm(len(self.pairs.signals), generator=generator).to(self.device)
 
-    def _epoch(self) -> None:
+    def run_epoch(self) -> None:
+        """Train one epoch."""
         loss_sum = torch.zeros((), device=self.device)
         self.encoder.train()
         with seeded("epoch", self.seed, self.epoch, device=self.device) as generator:

@@ -1,17 +1,20 @@
 """Options of which the command needs to know whether they were given."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
 
-def given_options(kind: type) -> type:
-    """Make a dataclass with the fields of another, each None until it is given; help shows the other's defaults."""
+def given_options(kind: type, without: Sequence[str] = ()) -> type:
+    """Make a dataclass with fields of another, each None until it is given; help shows the other's defaults."""
     hints = get_type_hints(kind)
     fields: list[Any] = []
     for option in dataclasses.fields(kind):
+        if option.name in without:
+            continue
         shown = Parameter(show_default=partial(_first, option.default))
         fields.append((option.name, Annotated[hints[option.name] | None, shown], dataclasses.field(default=None)))
     made = dataclasses.make_dataclass(f"Given{kind.__name__}", fields, frozen=True)

@@ -1,10 +1,8 @@
 """FeatureStore: a unit vector for every image at every level, made once and found by content."""
 
-import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +13,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from ubp.errors import InputError, UbpError
-from ubp.files import disk_errors, inside, write_json
+from ubp.errors import InputError
+from ubp.files import disk_errors, inside, locked, write_json
 from ubp.images.blur import Blur
 from ubp.images.encode import Compute, encode_levels
 from ubp.images.encoders import ImageEncoder
@@ -134,11 +132,14 @@ class FeatureStore:
         computed: tuple[str, ...] = ()
         is_new = False
 
+        def waiting() -> None:
+            log.warning("Another process is building %s; waiting for it to end.", folder)
+
         def missing() -> dict[str, Level]:
             return {name: level for name, level in wanted.items() if not (folder / f"{name}.npy").exists()}
 
         if missing() or not (folder / MANIFEST).exists() or has_idle_work(folder):
-            with disk_errors(folder), _alone(folder):
+            with disk_errors(folder), locked(folder / ".lock", waiting):
                 if (folder / MANIFEST).exists():
                     cls.open(folder)
                 else:
@@ -300,18 +301,3 @@ def _directions(vectors: np.ndarray, folder: Path, level: str) -> np.ndarray:
 def default_root() -> Path:
     """Folder of all stores: ``$UBP_CACHE``, or ``ubp/features`` in the user's cache folder."""
     return Path(os.environ.get("UBP_CACHE") or Path(platformdirs.user_cache_dir("ubp")) / "features")
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the store's lock; the kernel frees it when its process ends, however that happens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("Another process is building %s; waiting for it to end.", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            raise UbpError(f"{folder} cannot be locked ({error.strerror}); put the cache on a local disk.") from error
-        yield

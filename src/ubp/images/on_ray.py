@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ubp.cluster import ray_cluster
+from ubp.cluster import ray_cluster, slots
 from ubp.errors import InputError, UbpError
 from ubp.images.encode import Compute, growing_levels
 from ubp.images.encoders import ImageEncoder, image_encoder
@@ -59,8 +59,8 @@ def on_ray(address: str, spec: str) -> Compute:
         ):
             start = min(rows.done.values())
             template = Shard(start, start, tuple(levels), encoder.dim, dtype.str, batch_size, torch.get_num_threads())
-            submit, slots = _task(ray, folder, sources, levels, encoder, spec, template.threads)
-            for shard in _finished(ray, folder, _shards(template, len(sources)), submit, 2 * slots):
+            submit, n_slots = _task(ray, folder, sources, levels, encoder, spec, template.threads)
+            for shard in _finished(ray, folder, _shards(template, len(sources)), submit, 2 * n_slots):
                 _merge(folder, shard, rows)
                 completed(shard.last)
 
@@ -90,10 +90,8 @@ def _task(
     # a machine with fewer cores than threads still gets work, one task at a time
     n_cpus = min(threads, int(max(node.get("CPU", 0) for node in nodes)))
     n_gpus = 1 if device == "cuda" else 0
-    slots = sum(
-        int(min(node.get("CPU", 0) / max(n_cpus, 1), node.get("GPU", 0) if n_gpus else np.inf)) for node in nodes
-    )
-    if slots < 1:
+    n_slots = slots(ray, max(n_cpus, 1), n_gpus)
+    if n_slots < 1:
         wanted = "a GPU and a core" if n_gpus else "a core"
         raise InputError(f"No machine of the Ray cluster has {wanted} to give; add one, or run without --ray.")
     remote = ray.remote(_compute).options(num_cpus=n_cpus, num_gpus=n_gpus, max_retries=ATTEMPTS - 1)
@@ -104,7 +102,7 @@ def _task(
         origin = (spec, device, encoder.fingerprint, TRANSFORM_VERSION, str(Path.cwd()))
         return remote.remote(folder, shard, part, shared, origin)
 
-    return submit, slots
+    return submit, n_slots
 
 
 def _finished(ray: Any, folder: Path, shards: deque[Shard], submit: Any, window: int) -> Any:

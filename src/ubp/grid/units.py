@@ -1,0 +1,109 @@
+"""Which cells one process runs in one go: those of one model, and of models that are trained together where it pays."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ubp.brain import BRAIN_ENCODERS
+from ubp.config import unknown
+from ubp.experiment import Job
+from ubp.grid.cell import Cell
+from ubp.grid.work import Unit
+
+TOGETHER = ("auto", "always", "never")
+MOST_TOGETHER = 40
+MEMORY_TOGETHER = 4 * 2**30  # bytes of signals and ladders that the models of one unit may hold
+
+Shape = tuple[int, int, int]
+
+
+def make_units(
+    cells: Sequence[Cell],
+    shape_of: Callable[[Job], Shape],
+    dim_of: Callable[[str], int],
+    *,
+    together: str = "auto",
+    device: str = "cpu",
+    slots: int = 1,
+) -> list[Unit]:
+    """Cut a grid into units, in the order of the cells.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    shape_of : callable
+        Shape of a job's training signals.
+    dim_of : callable
+        Length of a vision encoder's embedding.
+    together : {"auto", "always", "never"}
+        Whether models that can be stacked are trained together: where `pays` says so, or in any case.
+    device : str
+    slots : int
+        Units that can run at once; a unit holds no more models than leave work for all.
+
+    Raises
+    ------
+    InputError
+        When `together` is unknown.
+    """
+    if together not in TOGETHER:
+        raise unknown("value of --together", together, TOGETHER)
+    models: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        models.setdefault((cell.is_ridge, cell.folder), []).append(cell)
+    groups: dict[Any, list[list[Cell]]] = {}
+    for name, model in models.items():
+        job = model[0].job
+        key: Any = name
+        if not model[0].is_ridge and together != "never" and can_stack(job):
+            shape, dim = shape_of(job), dim_of(job.vision_encoder)
+            if together == "always" or pays(device, job.options.brain_encoder, shape, job.options.batch_size, dim):
+                # not the shuffling, which is no matter of the fit
+                key = shape, dim, tuple(v for k, v in asdict(job.options).items() if k != "shuffle_pairs")
+        groups.setdefault(key, []).append(model)
+    units = []
+    for group in groups.values():
+        # as many as leave work for all, in the order in which subjects are neighbours
+        share = -(-len(group) // slots)
+        for part in _parts(group, min(share, MOST_TOGETHER), shape_of, dim_of):
+            units.append(tuple(itertools.chain.from_iterable(part)))
+    return units
+
+
+def can_stack(job: Job) -> bool:
+    """Whether jobs like this one can be trained together at all; see :func:`ubp.fit_together.common_shape`."""
+    encoder = BRAIN_ENCODERS.get(job.options.brain_encoder.lower())
+    return encoder is not None and not encoder.uses_subject and not job.options.patience
+
+
+def pays(device: str, brain_encoder: str, shape: Shape, batch_size: int, dim: int) -> bool:
+    """Whether training together is faster than one by one, by what ``benchmarks/fit_together.py`` measured."""
+    return False
+
+
+def _parts(
+    group: Sequence[list[Cell]], most: int, shape_of: Callable[[Job], Shape], dim_of: Callable[[str], int]
+) -> Iterator[list[list[Cell]]]:
+    """Consecutive models, at most so many, whose signals and ladders fit into memory."""
+    part: list[list[Cell]] = []
+    held: dict[Any, int] = {}
+    for model in group:
+        need = _bytes(model[0].job, shape_of, dim_of)
+        if part and (len(part) >= most or sum((held | need).values()) > MEMORY_TOGETHER):
+            yield part
+            part, held = [], {}
+        part.append(model)
+        held |= need
+    yield part
+
+
+def _bytes(job: Job, shape_of: Callable[[Job], Shape], dim_of: Callable[[str], int]) -> dict[Any, int]:
+    """What a job holds beside its weights, named, because jobs of one subject share it."""
+    n_pairs, n_channels, n_times = shape_of(job)
+    signals = job.setting, job.subject, job.channels, job.window
+    ladder = *signals, job.vision_encoder, job.preset.ladder, job.seed if job.options.shuffle_pairs else None
+    return {
+        signals: 4 * n_pairs * n_channels * n_times,
+        ladder: 4 * len(job.preset.ladder) * n_pairs * dim_of(job.vision_encoder),
+    }
