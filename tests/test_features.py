@@ -443,6 +443,7 @@ def test_level_that_does_not_fit_the_image(study, root):
     with pytest.raises(InputError, match="outside the image") as error:
         FeatureStore.build(*study, Projection(), [Blur(5, fixation=(99.0, 0.0))], root)
     one_sentence(error)
+    assert not root.exists()
 
 
 def test_unknown_image_and_missing_level(study, root):

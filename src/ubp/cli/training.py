@@ -5,9 +5,21 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ubp.cli.app import MODELS, RESULTS, START, CommonOptions, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.cli.app import (
+    MODELS,
+    RESULTS,
+    START,
+    CommonOptions,
+    FoveationOptions,
+    Numbers,
+    OptionalNames,
+    OptionalWindow,
+    Switch,
+    app,
+)
 from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
+from ubp.images.blur_options import Foveation
 
 GivenTrainOptions: Any = given_options(TrainOptions)
 Options = Annotated[GivenTrainOptions, Parameter(name="*")]
@@ -30,6 +42,7 @@ def train(
     seed: Numbers = (0,),
     channels: OptionalNames = None,
     window: OptionalWindow = None,
+    foveation: FoveationOptions = Foveation(),
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
@@ -82,6 +95,7 @@ def train(
         seeds=seed,
         channels=channels,
         window=window,
+        foveation=foveation,
         changes=given(options),
         common=common,
     )

@@ -24,7 +24,7 @@ from ubp.images.ladder import neighbours
 from ubp.images.levels import Level, Mean, stored_levels
 from ubp.images.manifest import DTYPES, MANIFEST, hash_images, make_manifest, read_manifest
 from ubp.images.partial_rows import clear_work, has_idle_work
-from ubp.images.pipeline import Sources
+from ubp.images.pipeline import Sources, check_levels
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ class FeatureStore:
         Raises
         ------
         InputError
-            When an image cannot be used or leaves the folder, the ladder or the images are empty, an image has no
-            finite vector other than zero, or the store on disk is damaged.
+            When an image cannot be used or leaves the folder, the ladder or the images are empty, a level does not fit
+            the encoder's size, an image has no finite vector other than zero, or the store on disk is damaged.
         UbpError
             When the disk is full or cannot be written.
         """
@@ -124,13 +124,15 @@ class FeatureStore:
             )
         if dtype not in DTYPES:
             raise InputError(f"The dtype {dtype!r} of a feature store is unknown; expected {' or '.join(DTYPES)}.")
+        levels = stored_levels(ladder)
+        check_levels(levels, encoder.size)
         names = sorted(set(images))
         for name in names:
             inside(Path(image_folder), name)
         sources = Sources(Path(image_folder), names, hash_images(Path(image_folder), names))
         manifest = make_manifest(dict(zip(names, sources.sha256, strict=True)), encoder, dtype)
         folder = (default_root() if root is None else Path(root)) / manifest["key"]
-        wanted = {level.name: level for level in stored_levels(ladder)}
+        wanted = {level.name: level for level in levels}
         computed: tuple[str, ...] = ()
         is_new = False
 
