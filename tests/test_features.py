@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sentences import one_sentence
 from ubp.errors import InputError, UbpError
 from ubp.files import digest
 from ubp.images import features, manifest
@@ -368,14 +369,6 @@ def test_two_builders_at_once_share_the_work(study, root):
 
 
 # Bad input
-
-
-def one_sentence(error, *parts):
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    for part in parts:
-        assert str(part) in text
 
 
 class Broken(Projection):

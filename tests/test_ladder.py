@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from test_features import Projection, one_sentence, write_images
+from sentences import one_sentence
+from test_features import Projection, write_images
 from ubp.errors import InputError
 from ubp.images.blur import CURVES, Blur
 from ubp.images.features import FeatureStore

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sentences import one_sentence
 from ubp.errors import InputError
 from ubp.images.load import load_image
 
@@ -100,13 +101,6 @@ def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     path = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     assert load_image(path, 4)[:, 0, 0].tolist() == [255, 0, 0]
-
-
-def one_sentence(error) -> str:
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    return text
 
 
 @pytest.mark.parametrize(("suffix", "part"), [("jpg", 0.5), ("png", 0.5), ("jpg", 0.9), ("webp", 0.5), ("gif", 0.5)])

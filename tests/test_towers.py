@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from towers import clip_config, enliven, one_sentence, pixels, relative
+from sentences import one_sentence
+from towers import clip_config, enliven, pixels, relative
 from ubp.errors import InputError
 from ubp.images.blur import Blur
 from ubp.images.clip import TOWERS
