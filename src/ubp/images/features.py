@@ -211,7 +211,7 @@ class FeatureStore:
         """
         if isinstance(level, Mean):
             parts = [self.vectors(part, images) for part in level.levels]
-            return _directions(np.sum(parts, axis=0), self.folder, level.name)
+            return _directions(np.sum(parts, axis=0), self.folder, f"level {level.name}")
         if level.name not in self.levels:
             raise InputError(
                 f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "
@@ -266,7 +266,7 @@ class FeatureStore:
         if weight == 0:
             return self.vectors(low, images)
         mixed = (1 - weight) * self.vectors(low, images).astype(np.float64) + weight * self.vectors(high, images)
-        return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+        return _directions(mixed, self.folder, f"width {width:g}").astype(np.float32)
 
     def ladder(self, levels: Sequence[Level], images: Sequence[str] | None = None) -> Tensor:
         """Unit vectors of several levels, float32 of shape (n_levels, n_images, dim); see `vectors`."""
@@ -292,10 +292,10 @@ class FeatureStore:
         return rows
 
 
-def _directions(vectors: np.ndarray, folder: Path, level: str) -> np.ndarray:
+def _directions(vectors: np.ndarray, folder: Path, where: str) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (lengths > 0).all():
-        raise InputError(f"{folder} has an image whose vectors cancel at level {level}; expected a direction.")
+        raise InputError(f"{folder} has an image whose vectors cancel at {where}; expected a direction.")
     return vectors / lengths
 
 
