@@ -14,6 +14,7 @@ from conftest import N_TEST, make_study
 from ubp.cli import app, main
 from ubp.config import TrainOptions
 from ubp.data.study import Study
+from ubp.images.blur_options import Foveation
 
 TRAIN = ("--preset", "ubp", "--width", "13", "--epochs", "2", "--batch-size", "20", "--quiet")
 
@@ -116,6 +117,8 @@ def test_help_describes_every_option(command, capsys):
     assert len(options) == 0 if command in ARGUMENTS_ONLY else len(options) >= 2
     if command == ("train",):
         assert {f"--{name.replace('_', '-')}" for name in TrainOptions.__dataclass_fields__} <= set(options)
+    if command in {("train",), ("features",), ("blur",)}:
+        assert {f"--{name.replace('_', '-')}" for name in Foveation.__dataclass_fields__} <= set(options)
 
 
 def test_help_names_every_command(capsys):

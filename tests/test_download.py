@@ -1,7 +1,6 @@
 import base64
 import fcntl
 import hashlib
-import re
 import shutil
 import socket
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import requests
 
+from sentences import one_sentence
 from ubp.data.download import Receipt, Retry, download
 from ubp.data.remote import remote_size
 from ubp.data.space import readable
@@ -31,14 +31,6 @@ def web(monkeypatch):
 def session():
     with requests.Session() as session:
         yield session
-
-
-def one_sentence(raised):
-    text = str(raised.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    assert not re.search(r"\. [A-Z]", text)
-    return text
 
 
 def names(folder):

@@ -5,8 +5,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from sentences import one_sentence
 from test_cli import refused, run
-from towers import one_sentence
 from ubp.errors import InputError
 from ubp.images.catalogue import find, libraries, paper_towers
 from ubp.images.clip import TOWERS

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 
-from towers import clip_config, clip_reference, enliven, one_sentence, pixels, relative
+from sentences import one_sentence
+from towers import clip_config, clip_reference, enliven, pixels, relative
 from ubp.errors import InputError, UbpError
 from ubp.images.clip import TOWERS, ClipEncoder
 from ubp.images.encoders import ENCODERS, USAGE, image_encoder

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sentences import one_sentence
 from ubp.errors import InputError, UbpError
 from ubp.files import digest
 from ubp.images import features, manifest
@@ -370,14 +371,6 @@ def test_two_builders_at_once_share_the_work(study, root):
 # Bad input
 
 
-def one_sentence(error, *parts):
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    for part in parts:
-        assert str(part) in text
-
-
 class Broken(Projection):
     """Gives a useless vector for the dark image."""
 
@@ -443,6 +436,7 @@ def test_level_that_does_not_fit_the_image(study, root):
     with pytest.raises(InputError, match="outside the image") as error:
         FeatureStore.build(*study, Projection(), [Blur(5, fixation=(99.0, 0.0))], root)
     one_sentence(error)
+    assert not root.exists()
 
 
 def test_unknown_image_and_missing_level(study, root):

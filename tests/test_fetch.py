@@ -1,7 +1,6 @@
 import hashlib
 import io
 import json
-import re
 import shutil
 import socket
 import zipfile
@@ -9,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from sentences import one_sentence
 from test_archives import SECRET, contents, protected
 from ubp.data.download import Retry
 from ubp.data.fetch import fetch
@@ -78,14 +78,6 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.delenv("UBP_THINGS_PASSWORD", raising=False)
     with serving() as web:
         yield Mirror(web, tmp_path / "out", tmp_path)
-
-
-def one_sentence(raised):
-    text = str(raised.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    assert not re.search(r"\. [A-Z]", text)
-    return text
 
 
 def refused(mirror, error, match, call=None, **options):

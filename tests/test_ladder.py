@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from test_features import Projection, one_sentence, write_images
+from sentences import one_sentence
+from test_features import Projection, write_images
 from ubp.errors import InputError
 from ubp.images.blur import CURVES, Blur
 from ubp.images.features import FeatureStore
@@ -122,6 +123,15 @@ def test_outside_the_ladder_is_refused(store, width):
     with pytest.raises(InputError, match="cannot be interpolated") as error:
         store.at(width)
     one_sentence(error, "1, 5, 9", store.folder)
+
+
+def test_opposite_vectors_have_nothing_between_them(tmp_path):
+    store = build(tmp_path / "images", tmp_path / "cache", [Blur(1), Blur(5)])
+    np.save(store.folder / f"{Blur(5).name}.npy", -store.vectors(Blur(1)))
+    with pytest.raises(InputError, match="cancel at width 3") as error:
+        store.at(3)
+    one_sentence(error, store.folder)
+    np.testing.assert_allclose(store.at(2), store.vectors(Blur(1)), atol=1e-6)
 
 
 def test_families_are_not_mixed(tmp_path):

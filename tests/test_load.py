@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sentences import one_sentence
 from ubp.errors import InputError
 from ubp.images.load import load_image
 
@@ -96,17 +97,30 @@ def test_cmyk_jpeg(tmp_path):
     assert max(green, blue) < 15
 
 
-def test_first_frame_of_an_animation(tmp_path):
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_first_frame_of_an_animation(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    path = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert load_image(path, 4)[:, 0, 0].tolist() == [255, 0, 0]
+    path = saved(tmp_path / f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(load_image(path, 4)[:, 0, 0], [255, 0, 0], atol=2)
 
 
-def one_sentence(error) -> str:
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    return text
+@pytest.mark.parametrize("side", [(1, 1), (1, 3000), (3000, 1)])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_one_pixel_fills_the_square(tmp_path, suffix, side):
+    path = saved(tmp_path / f"a.{suffix}", Image.new("RGB", side, (200, 100, 50)))
+    loaded = load_image(path, 24).numpy().astype(int)
+    assert loaded.shape == (3, 24, 24)
+    assert np.abs(loaded - np.array([200, 100, 50])[:, None, None]).max() <= 2
+
+
+@pytest.mark.parametrize(("kind", "n_channels"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bits_in_colour_or_with_transparency(tmp_path, kind, n_channels):
+    row = np.full((5, n_channels), 40000, ">u2")
+    if kind != 2:
+        row[:, -1] = 65535
+    path = tmp_path / "a.png"
+    path.write_bytes(png_file(5, 4, 16, kind, b"".join(b"\0" + row.tobytes() for _ in range(4))))
+    assert (load_image(path, 4) == 40000 >> 8).all()
 
 
 @pytest.mark.parametrize(("suffix", "part"), [("jpg", 0.5), ("png", 0.5), ("jpg", 0.9), ("webp", 0.5), ("gif", 0.5)])
@@ -125,14 +139,15 @@ def test_truncated_jpeg_is_said_to_be_truncated(tmp_path):
         load_image(path, 24)
 
 
-def png_header(width: int, height: int) -> bytes:
+def png_file(width: int, height: int, depth: int, kind: int, lines: bytes) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -140,7 +155,7 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [10_001, 60_000])
 def test_gigantic_image_is_refused_before_decoding(tmp_path, side):
     path = tmp_path / "huge.png"
-    path.write_bytes(png_header(side, side))
+    path.write_bytes(png_file(side, side, 8, 2, b""))
     with pytest.raises(InputError, match=r"huge\.png declares .* 100000000") as error:
         load_image(path, 24)
     one_sentence(error)

@@ -143,7 +143,7 @@ def test_the_command_lines_give_their_options_on(files, tmp_path, capsys):
         (("blur", "one.png", "--fixation", 200, 5), "(200.0, 5.0) lies outside the image of 96 x 96"),
         (("blur", "one.png", "--encoder", "gabour"), "'gabour' is unknown"),
         (("blur", "one.png", "--screen", 0, 60), "side of the image is 0"),
-        (("blur", "one.png", "--width", 9, "--image-degrees", 7), "options in degrees and width"),
+        (("blur", "one.png", "--width", 9, "--image-degrees", 7), "options in degrees and in pixels"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_figure(arguments, sentence, files, tmp_path, monkeypatch, capsys):

@@ -1,9 +1,11 @@
 """A store computed by a Ray cluster of two nodes on this machine: the bytes of the store of one process."""
 
+import json
 import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from conftest import make_study
 from test_cli import refused, run
 from test_features import contents, write_images
 from ubp import cluster
@@ -28,6 +31,7 @@ LADDER = [Blur(1), Blur(13), Blur(51)]
 @pytest.fixture(scope="module")
 def two_nodes():
     """Address of a cluster whose two nodes have a core each."""
+    pytest.importorskip("ray")
     cluster.import_ray()
     from ray.cluster_utils import Cluster
 
@@ -78,6 +82,32 @@ def test_a_killed_worker_leaves_the_same_bytes(two_nodes, study, tmp_path):
         killer.join()
     assert killed, "the kill should have met a worker at its task"
     assert contents(store.folder) == contents(whole.folder)
+
+
+def merged(root):
+    """Images that the driver has appended to the store so far."""
+    for record in root.rglob("progress.json"):
+        return min(json.loads(record.read_text()).values())
+    return 0
+
+
+def test_a_killed_driver_runs_again_to_the_same_bytes(two_nodes, tmp_path, capsys):
+    """The command itself, by SIGKILL, once some shards are merged and others are on their way."""
+    images = make_study(tmp_path / "study", n_subjects=1, n_train=84).images()
+    command = ["features", str(tmp_path / "study"), "--batch-size", "1", "--preset", "vanilla", "--device", "cpu"]
+    command += ["--ladder", "3", "51", "6", "--store"]
+    by_ray = [*command, str(tmp_path / "killed"), "--ray", two_nodes]
+    program = "from ubp.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", program, *by_ray], stdout=subprocess.DEVNULL) as driver:
+        while not merged(tmp_path / "killed") and driver.poll() is None:
+            time.sleep(0.005)
+        driver.kill()
+    assert driver.returncode == -signal.SIGKILL
+    assert 0 < merged(tmp_path / "killed") < len(images)
+    assert run(*by_ray) == 0
+    assert "computed crisp" in capsys.readouterr().out
+    assert run(*command, tmp_path / "whole") == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_finished_shards_are_kept_when_the_rest_fails(two_nodes, study, tmp_path, caplog):

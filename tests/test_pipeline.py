@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sentences import one_sentence
 from test_cli import refused
-from test_features import LADDER, Projection, contents, one_sentence, write_images
+from test_features import LADDER, Projection, contents, write_images
 from ubp.errors import InputError
 from ubp.images import pipeline
 from ubp.images.blur import Blur

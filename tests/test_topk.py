@@ -85,6 +85,15 @@ def test_the_bound_on_float32_products_holds():
     assert (np.abs(products - exact) <= topk._error(queries.astype(float), 1.0)[:, None]).all()
 
 
+@backends
+@pytest.mark.parametrize(
+    ("of_query", "of_gallery"), [(1e37, 1.0), (1e-300, 1.0), (1e19, 1e18), (1e-30, 1e-30), (1.0, 1e-44)]
+)
+def test_large_and_small_numbers_keep_the_order(backend, of_query, of_gallery):
+    queries, gallery = vectors(4, seed=1, dtype=np.float64) * of_query, vectors(300, dtype=np.float64) * of_gallery
+    check(queries, gallery, 9, backend=backend, block=50)
+
+
 def test_no_query():
     scores, indices = top_k(vectors(0), vectors(50), 3)
     assert scores.shape == indices.shape == (0, 3)
@@ -104,6 +113,8 @@ NAN = np.full((2, 24), np.nan, np.float32)
         ((vectors(2), vectors(9), 3, "scann"), "expected one of torch, faiss"),
         ((vectors(2).astype(int), vectors(9), 3), "queries are int64"),
         ((NAN, vectors(9), 3), "queries hold a value"),
+        ((vectors(2, dtype=np.float64) * 1e300, vectors(9), 3), "queries hold a value .* far too large"),
+        ((vectors(2, dtype=np.float64) * 1e30, vectors(9) * np.float32(1e9), 3), "Row 0 of the gallery"),
         ((vectors(2), np.concatenate([vectors(5), NAN]), 3, "torch", 2), "Row 5 of the gallery"),
     ],
 )

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from towers import clip_config, enliven, one_sentence, pixels, relative
+from sentences import one_sentence
+from towers import clip_config, enliven, pixels, relative
 from ubp.errors import InputError
 from ubp.images.blur import Blur
 from ubp.images.clip import TOWERS
@@ -313,6 +314,9 @@ def test_fingerprint_is_that_of_the_content(small, tmp_path):
     torch.save({"model": {k: v for k, v in small.weights.items() if not k.startswith("head.")}}, tmp_path / "other.pth")
     for options in ("layer=5", "layer=blocks.5", "pool=cls,layer=5", "layer=5,precision=fp32"):
         assert image_encoder(f"timm:test_vit/{tmp_path / 'other.pth'},{options}").fingerprint == expected
+    # as many checkpoints of those years are
+    torch.save(small.weights, tmp_path / "before-1.6.pth", _use_new_zipfile_serialization=False)
+    assert image_encoder(f"timm:test_vit/{tmp_path / 'before-1.6.pth'},layer=5").fingerprint == expected
 
 
 def test_random_weights_are_the_same_every_time_and_draw_nothing():

@@ -32,7 +32,7 @@ from ubp.images.transforms import (
     image_generator,
 )
 
-LEVELS = [TRANSFORMATIONS[name](51) for name in TRANSFORMATIONS if name != "mean"]
+LEVELS = [TRANSFORMATIONS[name](Blur(51)) for name in TRANSFORMATIONS if name != "mean"]
 KEYS = [f"digest {i}" for i in range(7)]
 RANDOM = (Flip(), Crop(), ColorJitter(), Noise())
 CHANGES = [
@@ -247,7 +247,7 @@ def test_every_field_of_every_level_is_tried_above():
 
 @pytest.mark.parametrize("width", [13, 51])
 def test_names_are_distinct_and_safe_in_a_file_name(width):
-    names = [build(width).name for build in TRANSFORMATIONS.values()]
+    names = [build(Blur(width)).name for build in TRANSFORMATIONS.values()]
     assert len(set(names)) == len(names)
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9.+-]{1,150}", name)
@@ -322,11 +322,11 @@ def test_unknown_transformations_list_the_near_name():
 
 
 def test_pixel_sizes_follow_the_kernel_width():
-    assert TRANSFORMATIONS["low-resolution"](51) == LowResolution(10)
-    assert TRANSFORMATIONS["mosaic"](51) == Mosaic(5)
-    assert TRANSFORMATIONS["low-resolution"](13) == LowResolution(2.55)
-    assert TRANSFORMATIONS["mosaic"](13) == Mosaic(2)
-    assert TRANSFORMATIONS["noise"](13) == TRANSFORMATIONS["noise"](51)
+    assert TRANSFORMATIONS["low-resolution"](Blur(51)) == LowResolution(10)
+    assert TRANSFORMATIONS["mosaic"](Blur(51)) == Mosaic(5)
+    assert TRANSFORMATIONS["low-resolution"](Blur(13)) == LowResolution(2.55)
+    assert TRANSFORMATIONS["mosaic"](Blur(13)) == Mosaic(2)
+    assert TRANSFORMATIONS["noise"](Blur(13)) == TRANSFORMATIONS["noise"](Blur(51))
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def test_chance_goes_with_the_files_bytes_not_with_its_name_or_place(images, tmp
 
 def test_a_mean_is_the_direction_of_the_sum_of_vectors(images, tmp_path):
     folder, names = images
-    mean = TRANSFORMATIONS["mean"](13)
+    mean = TRANSFORMATIONS["mean"](Blur(13))
     store = FeatureStore.build(folder, names, Projection(32), [mean, Blur(1), Noise()], tmp_path / "c", quiet=True)
     assert len(mean.levels) == 4
     assert set(store.levels) == {"crisp", *(level.name for level in mean.levels)}
@@ -428,7 +428,7 @@ def test_transform_version_is_raised_with_the_transformations(name, tmp_path):
     y, x = np.mgrid[:48, :64]
     image = np.stack([4 * x, 5 * y, (37 * x + 11 * y) % 256], axis=-1).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.bmp")
-    level = TRANSFORMATIONS[name](13)
+    level = TRANSFORMATIONS[name](Blur(13))
     encoder = Projection(size=32, dim=4)
     store = FeatureStore.build(tmp_path, ["a.bmp"], encoder, [level], tmp_path / "c", quiet=True)
     assert manifest.TRANSFORM_VERSION == 1

@@ -10,15 +10,6 @@ def pixels(n=7, size=8, seed=0):
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def one_sentence(error, *parts):
-    text = str(error.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    for part in parts:
-        assert str(part) in text
-    return text
-
-
 def relative(found, expected):
     return float((found - expected).abs().max() / expected.abs().max())
 

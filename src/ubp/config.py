@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ubp.errors import InputError
 from ubp.images.blur import Blur
+from ubp.images.blur_options import PUBLISHED_STEP, PUBLISHED_WIDTH, Foveation, ThreeBlurs
 from ubp.images.levels import Level, Mean
 from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
@@ -118,7 +119,13 @@ class Preset:
         return from_mapping(cls, {**content, "ladder": ladder}, where)
 
 
-def preset(name: str, width: int = 51, step: int = 6) -> Preset:
+def preset(
+    name: str,
+    width: int = PUBLISHED_WIDTH,
+    step: int = PUBLISHED_STEP,
+    foveation: Foveation = Foveation(),
+    size: int | None = None,
+) -> Preset:
     """A preset of the method by name.
 
     Parameters
@@ -131,28 +138,31 @@ def preset(name: str, width: int = 51, step: int = 6) -> Preset:
         image where it is random.
     width, step : int
         Kernel width in pixels of the encoder's input (odd) and its change (even). Other sizes in pixels follow it.
+    foveation : Foveation
+        Curve and fixation point of the foveated blurs; or the blurs in degrees, instead of width and step.
+    size : int, optional
+        Of the encoder's input in pixels; needed with options in degrees.
 
     Raises
     ------
     InputError
-        When the name is unknown or the widths make no ladder.
+        When the name is unknown or the options make no ladder.
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    if step < 2 or step % 2:
-        raise InputError(f"The step is {step}; expected an even number of pixels, 2 or more.")
     try:
-        return PRESETS[name](width, step)
+        return PRESETS[name](ThreeBlurs(width, step, foveation, size))
     except ValueError as error:
-        raise InputError(f"Preset {name!r} with width {width} and step {step} makes no ladder: {error}") from error
+        given = "options in degrees" if foveation.in_degrees else f"width {width} and step {step}"
+        raise InputError(f"Preset {name!r} with {given} makes no ladder: {error}") from error
 
 
-def _fixed(name: str) -> Callable[[int, int], Preset]:
-    return lambda width, step: Preset(name, (TRANSFORMATIONS[name](width),))
+def _fixed(name: str) -> Callable[[ThreeBlurs], Preset]:
+    return lambda blurs: Preset(name, (TRANSFORMATIONS[name](blurs.base),))
 
 
-def _official(width: int, step: int) -> Preset:
-    low, base = (Blur(w, strength=0.5) for w in (width - step, width))
+def _official(blurs: ThreeBlurs) -> Preset:
+    low, base = (dataclasses.replace(blur, strength=0.5) for blur in (blurs.less, blurs.base))
     return Preset("official", (low, low, base), compare="raw")
 
 
@@ -260,8 +270,8 @@ class Common:
     dtype: str = "float32"
 
 
-PRESETS: dict[str, Callable[[int, int], Preset]] = {
+PRESETS: dict[str, Callable[[ThreeBlurs], Preset]] = {
     **{name: _fixed(name) for name in TRANSFORMATIONS},
-    "ubp": lambda width, step: Preset("ubp", (Blur(width - step), Blur(width), Blur(width + step))),
+    "ubp": lambda blurs: Preset("ubp", (blurs.less, blurs.base, blurs.more)),
     "official": _official,
 }

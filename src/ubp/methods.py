@@ -83,15 +83,21 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def method_preset(name: str, width: int = 51, step: int = 6) -> Preset:
+def method_preset(name: str, *blurs: Any, **options: Any) -> Preset:
     """The preset of a method, under the method's name, which its runs then carry.
+
+    Parameters
+    ----------
+    name : str
+    *blurs, **options
+        Which blurs it has, as in :func:`ubp.config.preset`.
 
     Raises
     ------
     InputError
-        When the name is unknown or the widths make no ladder.
+        When the name is unknown or the options make no ladder.
     """
-    return dataclasses.replace(preset(method(name).preset, width, step), name=name)
+    return dataclasses.replace(preset(method(name).preset, *blurs, **options), name=name)
 
 
 def _blur_prior(name: str, row: tuple[str, str] | None, *differs: str) -> Method:

@@ -15,6 +15,7 @@ import torch
 from ubp.errors import InputError, UbpError
 
 MARGIN = 32  # candidates beyond k
+LARGEST = 1e38  # of a product in float32, which ends at 3.4e38
 _EXACT_ROWS = 4096
 
 Search = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -48,13 +49,15 @@ def top_k(
     Raises
     ------
     InputError
-        When the shapes do not fit, `k` or `block` is out of range, or a value is not finite.
+        When the shapes do not fit, `k` or `block` is out of range, or a value is not finite or makes products beyond
+        1e38.
     UbpError
         When FAISS is asked for and not installed.
     """
     _check(queries, gallery, k, backend, block)
     search = BACKENDS[backend]()
     queries = np.asarray(queries, np.float64)
+    reach = _reach(queries)
     wide = np.asarray(queries, np.float32)
     n_kept = min(k + MARGIN, len(gallery))
     values = np.empty((len(queries), 0), np.float32)
@@ -62,7 +65,7 @@ def top_k(
     longest = 0.0
     for start in range(0, len(gallery), block):
         rows = np.array(gallery[start : start + block], np.float32)
-        longest = max(longest, _longest(rows, start))
+        longest = max(longest, _longest(rows, start, reach))
         found, places = search(wide, rows, min(n_kept, len(rows)))
         values, order = _largest(np.concatenate([values, found], 1), n_kept)
         indices = np.take_along_axis(np.concatenate([indices, places + start], 1), order, 1)
@@ -122,12 +125,21 @@ def _largest(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return found.numpy(), order.numpy()
 
 
-def _longest(rows: np.ndarray, start: int) -> float:
-    """Length of the longest row, a little more for rounding."""
-    squared = torch.linalg.vector_norm(torch.from_numpy(rows), dim=1)
-    longest = float(squared.max()) * (1 + 1e-3)
-    if not np.isfinite(longest):
-        row = start + int((~torch.isfinite(squared)).nonzero()[0, 0])
+def _reach(queries: np.ndarray) -> float:
+    """Length of the longest query, or 1."""
+    with np.errstate(over="ignore"):
+        reach = float(np.linalg.norm(queries, axis=1).max(initial=1.0))
+    if not reach < LARGEST:
+        raise InputError("The queries hold a value that is not finite or far too large; leave that query out.")
+    return reach
+
+
+def _longest(rows: np.ndarray, start: int, reach: float) -> float:
+    """Length of the longest row, a little more for rounding; no product of it and a query leaves float32."""
+    lengths = torch.linalg.vector_norm(torch.from_numpy(rows), dim=1)
+    longest = float(lengths.max()) * (1 + 1e-3)
+    if not longest * reach < LARGEST:
+        row = start + int((~(lengths * (1 + 1e-3) < LARGEST / reach)).nonzero()[0, 0])
         raise InputError(f"Row {row} of the gallery holds a value that is not finite or far too large; leave it out.")
     return longest
 
@@ -150,8 +162,6 @@ def _check(queries: np.ndarray, gallery: np.ndarray, k: int, backend: str, block
         raise InputError(f"k is {k} and block {block}; expected k in 1..{len(gallery)} and block at least 1.")
     if backend not in BACKENDS:
         raise InputError(f"The backend {backend!r} is unknown; expected one of {', '.join(BACKENDS)}.")
-    if not np.isfinite(queries).all():
-        raise InputError("The queries hold a value that is not finite; leave that query out.")
 
 
 def _torch() -> Search:

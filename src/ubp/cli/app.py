@@ -6,6 +6,7 @@ from cyclopts import App, Group, Parameter
 
 from ubp import __version__
 from ubp.config import Common
+from ubp.images.blur_options import Foveation
 
 HELP = """Find the image a person was looking at, from a recording of brain activity.
 
@@ -30,3 +31,6 @@ Switch = Annotated[bool, Plain]
 OptionalNames = Annotated[tuple[str, ...] | None, Many]
 OptionalWindow = Annotated[tuple[float, float] | None, Plain]
 CommonOptions = Annotated[Common, Parameter(name="*", negative=())]
+FoveationOptions = Annotated[
+    Foveation, Parameter(name="*", negative=(), consume_multiple=True, group=Group("Foveation", sort_key=20))
+]

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from ubp.cli.app import IMAGES, CommonOptions, Names, Numbers, Plain, app
+from ubp.cli.app import IMAGES, CommonOptions, FoveationOptions, Names, Numbers, Plain, app
 from ubp.config import Common
+from ubp.images.blur_options import Foveation
 
 
 @app.command(group=IMAGES, sort_key=4)
@@ -21,6 +22,7 @@ def features(
     spacing: str = "linear",
     batch_size: int = 32,
     ray: str | None = None,
+    foveation: FoveationOptions = Foveation(),
     common: CommonOptions = Common(),
 ) -> None:
     """Embed every image of a study at every blur level. `train` does this by itself; run again, it continues.
@@ -51,7 +53,7 @@ def features(
     """
     from ubp.commands.images import features as command
 
-    command(study, encoder, preset, width, step, widths, batch_size, ladder, spacing, ray, common)
+    command(study, encoder, preset, width, step, widths, batch_size, ladder, spacing, ray, foveation, common)
 
 
 @app.command(group=IMAGES, sort_key=4)

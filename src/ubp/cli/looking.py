@@ -5,11 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ubp.cli.app import IMAGES, app
-from ubp.images.blur_options import BlurOptions
+from ubp.cli.app import IMAGES, FoveationOptions, Numbers, app
+from ubp.images.blur_options import BlurOptions, Foveation
 
 Images = Annotated[tuple[Path, ...], Parameter(negative=())]
-LadderOptions = Annotated[BlurOptions, Parameter(name="*", negative=(), consume_multiple=True)]
 
 
 @app.command(group=IMAGES, sort_key=10)
@@ -19,7 +18,10 @@ def blur(
     *,
     out: Path = Path("blur.png"),
     encoder: str = "gabor",
-    options: LadderOptions = BlurOptions(),
+    width: int | None = None,
+    step: int | None = None,
+    widths: Numbers = (),
+    foveation: FoveationOptions = Foveation(),
     device: str | None = None,
 ) -> None:
     """Draw images at every level of a blur ladder, with the weight map and what the image encoder loses.
@@ -32,12 +34,18 @@ def blur(
         The figure: PNG, PDF or SVG.
     encoder : str
         Image encoder; images are shown at its input size.
+    width : int
+        Kernel width of the base level, in pixels of the encoder's input, odd; by default 51 of 224 in proportion.
+    step : int
+        Change of the width to the two other levels, even; by default 6 of 224 in proportion.
+    widths : tuple of int
+        Levels by their widths, instead of width and step.
     device : str
         cuda, mps or cpu; by default the first there is.
     """
     from ubp.commands.looking import blur as command
 
-    command(images, out, encoder, options, device)
+    command(images, out, encoder, BlurOptions(width, step, widths, foveation), device)
 
 
 @app.command(group=IMAGES, sort_key=11)

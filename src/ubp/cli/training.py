@@ -5,9 +5,21 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ubp.cli.app import MODELS, RESULTS, START, CommonOptions, Numbers, OptionalNames, OptionalWindow, Switch, app
+from ubp.cli.app import (
+    MODELS,
+    RESULTS,
+    START,
+    CommonOptions,
+    FoveationOptions,
+    Numbers,
+    OptionalNames,
+    OptionalWindow,
+    Switch,
+    app,
+)
 from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
+from ubp.images.blur_options import Foveation
 
 GivenTrainOptions: Any = given_options(TrainOptions)
 Options = Annotated[GivenTrainOptions, Parameter(name="*")]
@@ -31,6 +43,7 @@ def train(
     channels: OptionalNames = None,
     window: OptionalWindow = None,
     text: Path | None = None,
+    foveation: FoveationOptions = Foveation(),
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
@@ -87,6 +100,7 @@ def train(
         channels=channels,
         window=window,
         text=text,
+        foveation=foveation,
         changes=given(options),
         common=common,
     )

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ubp.class_features import CLASS_FEATURES
-from ubp.commands.images import build_store
+from ubp.commands.images import build_store, make_encoder
 from ubp.config import BRAVL, Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
+from ubp.images.blur_options import Foveation
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
 from ubp.methods import METHODS, method, method_preset
@@ -39,6 +40,7 @@ def train(
     channels: Sequence[str] | None = None,
     window: tuple[float, float] | None = None,
     text: Path | None = None,
+    foveation: Foveation = Foveation(),
     options: TrainOptions | None = None,
     changes: Mapping[str, Any] | None = None,
     checkpoint_every: float = 20.0,
@@ -54,8 +56,10 @@ def train(
     own = replace(options or TrainOptions(), **changes)
     if presets is None:
         presets = () if methods else ("ubp",)
-    chosen = [(preset(name, width, step), own) for name in presets]
-    chosen += [(method_preset(name, width, step), method(name).train_options(setting, **changes)) for name in methods]
+    tower = make_encoder(encoder, common) if foveation.in_degrees else None
+    blurs = (width, step, foveation, tower.size if tower else None)
+    chosen = [(preset(name, *blurs), own) for name in presets]
+    chosen += [(method_preset(name, *blurs), method(name).train_options(setting, **changes)) for name in methods]
     names = [blur.name for blur, _ in chosen]
     for name in names:
         if names.count(name) > 1:
@@ -75,7 +79,7 @@ def train(
     for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
         check_shape(study, job)
     where = pick_device(common.device)
-    vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common)
+    vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common, tower=tower)
     folders = []
     with progress(common.quiet) as bar:
         task = bar.add_task("training", total=sum(job.options.epochs for job in jobs))

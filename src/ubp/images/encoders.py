@@ -94,7 +94,7 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
         near = near_names(prefix, [*ENCODERS, *TOWERS], 2)
         expected = " or ".join(USAGE.get(name, name) for name in near)
         expected = expected or f"one of {', '.join([*USAGE.values(), *TOWERS])}"
-        raise InputError(f"The image encoder {spec!r} is unknown; expected {expected}.")
+        raise InputError(f"The image encoder {spec!r} is unknown; expected {expected} (`ubp encoders` lists them).")
     if bool(argument) != (":" in USAGE[prefix]) or bool(colon) != bool(argument):
         raise InputError(f"The image encoder {spec!r} is incomplete or has too much; expected {USAGE[prefix]}.")
     return ENCODERS[prefix](argument, read_options(spec, options, OPTIONS.get(prefix, ())), device)

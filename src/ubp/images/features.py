@@ -22,7 +22,7 @@ from ubp.images.ladder import neighbours
 from ubp.images.levels import Level, Mean, stored_levels
 from ubp.images.manifest import DTYPES, MANIFEST, hash_images, make_manifest, read_manifest
 from ubp.images.partial_rows import clear_work, has_idle_work
-from ubp.images.pipeline import Sources
+from ubp.images.pipeline import Sources, check_levels
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ class FeatureStore:
         Raises
         ------
         InputError
-            When an image cannot be used or leaves the folder, the ladder or the images are empty, an image has no
-            finite vector other than zero, or the store on disk is damaged.
+            When an image cannot be used or leaves the folder, the ladder or the images are empty, a level does not fit
+            the encoder's size, an image has no finite vector other than zero, or the store on disk is damaged.
         UbpError
             When the disk is full or cannot be written.
         """
@@ -122,13 +122,15 @@ class FeatureStore:
             )
         if dtype not in DTYPES:
             raise InputError(f"The dtype {dtype!r} of a feature store is unknown; expected {' or '.join(DTYPES)}.")
+        levels = stored_levels(ladder)
+        check_levels(levels, encoder.size)
         names = sorted(set(images))
         for name in names:
             inside(Path(image_folder), name)
         sources = Sources(Path(image_folder), names, hash_images(Path(image_folder), names))
         manifest = make_manifest(dict(zip(names, sources.sha256, strict=True)), encoder, dtype)
         folder = (default_root() if root is None else Path(root)) / manifest["key"]
-        wanted = {level.name: level for level in stored_levels(ladder)}
+        wanted = {level.name: level for level in levels}
         computed: tuple[str, ...] = ()
         is_new = False
 
@@ -210,7 +212,7 @@ class FeatureStore:
         """
         if isinstance(level, Mean):
             parts = [self.vectors(part, images) for part in level.levels]
-            return _directions(np.sum(parts, axis=0), self.folder, level.name)
+            return _directions(np.sum(parts, axis=0), self.folder, f"level {level.name}")
         if level.name not in self.levels:
             raise InputError(
                 f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "
@@ -265,7 +267,7 @@ class FeatureStore:
         if weight == 0:
             return self.vectors(low, images)
         mixed = (1 - weight) * self.vectors(low, images).astype(np.float64) + weight * self.vectors(high, images)
-        return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+        return _directions(mixed, self.folder, f"width {width:g}").astype(np.float32)
 
     def ladder(self, levels: Sequence[Level], images: Sequence[str] | None = None) -> Tensor:
         """Unit vectors of several levels, float32 of shape (n_levels, n_images, dim); see `vectors`."""
@@ -291,10 +293,10 @@ class FeatureStore:
         return rows
 
 
-def _directions(vectors: np.ndarray, folder: Path, level: str) -> np.ndarray:
+def _directions(vectors: np.ndarray, folder: Path, where: str) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (lengths > 0).all():
-        raise InputError(f"{folder} has an image whose vectors cancel at level {level}; expected a direction.")
+        raise InputError(f"{folder} has an image whose vectors cancel at {where}; expected a direction.")
     return vectors / lengths
 
 

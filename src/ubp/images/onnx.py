@@ -160,7 +160,8 @@ def _providers(onnxruntime: Any, device: str) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".").replace(". ", "; ")
 
 
 def _is_count(value: Any) -> bool:

@@ -62,6 +62,20 @@ class _Pixels:
     ends_block: bool
 
 
+def check_levels(levels: Sequence[Level], size: int) -> None:
+    """Try every level on one black image.
+
+    Raises
+    ------
+    InputError
+        When a level does not fit images of this size in pixels.
+    """
+    try:
+        apply_levels(torch.zeros(1, 3, size, size), levels, [""])
+    except ValueError as error:
+        raise InputError(f"A level does not fit images of {size} pixels: {error}") from error
+
+
 def encoded_blocks(
     sources: Sources,
     levels: Mapping[str, Level],
@@ -93,8 +107,9 @@ def encoded_blocks(
     Raises
     ------
     InputError
-        When an image cannot be decoded, changed since it was hashed, or has no finite vector other than zero, or a
-        level does not fit the images.
+        When an image cannot be decoded, changed since it was hashed, or has no finite vector other than zero.
+    ValueError
+        When a level does not fit the images; `check_levels` finds that before there is any image.
     """
     there = {name: (there or {}).get(name, 0) for name in levels}
     device = torch.device(getattr(encoder, "device", "cpu"))
@@ -158,10 +173,7 @@ def _transformed(
         step = levels_per_call * max(1, calls)
         images = images.to(device, non_blocking=True)
         for group in (tuple(behind[i : i + step]) for i in range(0, len(behind), step)):
-            try:
-                pixels = apply_levels(images, [levels[name] for name in group], sources.sha256[first:last])
-            except ValueError as error:
-                raise InputError(f"A level does not fit images of {encoder.size} pixels: {error}") from error
+            pixels = apply_levels(images, [levels[name] for name in group], sources.sha256[first:last])
             yield _Pixels(first, last, group, pixels, group[-1] == behind[-1])
 
 

@@ -257,12 +257,12 @@ def _scaled(block: float, width: int) -> float:
     return max(1.0, round(block * width / PUBLISHED_WIDTH, 2))
 
 
-def _mosaic(width: int) -> Mosaic:
-    return Mosaic(max(2, round(_scaled(5, width))))
+def _mosaic(blur: Blur) -> Mosaic:
+    return Mosaic(max(2, round(_scaled(5, blur.width))))
 
 
-def _mean(width: int) -> Mean:
-    return Mean(tuple(TRANSFORMATIONS[name](width) for name in ("uniform-blur", "noise", "low-resolution", "mosaic")))
+def _mean(blur: Blur) -> Mean:
+    return Mean(tuple(TRANSFORMATIONS[name](blur) for name in ("uniform-blur", "noise", "low-resolution", "mosaic")))
 
 
 KINDS: dict[str, type] = {
@@ -278,18 +278,18 @@ KINDS: dict[str, type] = {
 }
 """What a level is, as JSON names it."""
 
-TRANSFORMATIONS: dict[str, Callable[[int], Level]] = {
-    "vanilla": lambda width: Blur(1),
-    "flip": lambda width: Flip(),
-    "crop": lambda width: Crop(),
-    "grayscale": lambda width: Grayscale(),
-    "color-jitter": lambda width: ColorJitter(),
-    "noise": lambda width: Noise(),
-    "low-resolution": lambda width: LowResolution(_scaled(10, width)),
+TRANSFORMATIONS: dict[str, Callable[[Blur], Level]] = {
+    "vanilla": lambda blur: Blur(1),
+    "flip": lambda blur: Flip(),
+    "crop": lambda blur: Crop(),
+    "grayscale": lambda blur: Grayscale(),
+    "color-jitter": lambda blur: ColorJitter(),
+    "noise": lambda blur: Noise(),
+    "low-resolution": lambda blur: LowResolution(_scaled(10, blur.width)),
     "mosaic": _mosaic,
-    "uniform-blur": lambda width: Blur(width, "uniform"),
-    "blur": lambda width: Blur(width),
+    "uniform-blur": lambda blur: Blur(blur.width, "uniform", sigma=blur.sigma),
+    "blur": lambda blur: blur,
     "mean": _mean,
 }
-"""Levels by name, from the kernel width in pixels of the tower's input. What has a size in pixels follows it, so that
-a tower of smaller images, with its smaller width, gets the same picture."""
+"""Levels by name, from the foveated blur of a tower's input. What has a size in pixels follows the width of its kernel,
+so that a tower of smaller images, with its smaller width, gets the same picture."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,7 +44,8 @@ def read_weights(file: Path, part: str = "") -> dict[str, Tensor]:
                 wanted = [key for key in keys if part and f".{part}" in f".{key}"] or keys
                 found: Any = {key: content.get_tensor(key) for key in wanted}
         else:
-            found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            # the format before torch 1.6 is no zip file, which alone can be mapped
+            found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
         raise InputError(
             f"{file} cannot be read as weights alone (it may be cut short, or hold code, as OpenAI's own .pt files "
