@@ -9,18 +9,19 @@ import numpy as np
 import torch
 
 from ubp.brain import brain_encoder
+from ubp.calibration import Calibration, calibration_of
 from ubp.config import SETTINGS, Preset, TrainOptions, unknown
-from ubp.data.split import inter_subject, intra_subject, validation_split
+from ubp.data.split import inter_subject, intra_subject
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
 from ubp.fit import Gallery, Pairs, Trainer, channel_scale
+from ubp.held_out import HeldOut, held_trials, split_training
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
 from ubp.randomness import derive_seed, seeded
 
 CHECKPOINT = "checkpoint.safetensors"
-VALIDATION_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,8 @@ def train(
         When the folder holds a model or checkpoint of another study or other options.
     """
     folder = Path(runs) / job.folder
-    training, validation = job.trials(study, "train"), None
-    if job.options.validation_concepts:
-        training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
+    parts = split_training(job.trials(study, "train"), job.options)
+    training, validation = parts.training, parts.validation
     pairs, scale = training_pairs(training, store, job)
     description = describe(study, store, job, training, pairs)
     if (folder / DESCRIPTION).exists():
@@ -161,6 +161,8 @@ def train(
         trainer.run(finish_epoch)
         prior = trainer.prior.state_dict() if trainer.prior else {}
         model = Model(description, trainer.encoder, scale, prior, trainer.temperature, trainer.history)
+        if parts.calibration:
+            calibrate(model, study, store, job, parts.calibration).save(folder)
         model.save(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
@@ -227,6 +229,15 @@ def validation_gallery(
     vision = store.vectors(job.preset.base, [str(image) for image in images])
     signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
     return Gallery(signals, target, vision, subject_numbers(trials, training))
+
+
+def calibrate(model: Model, study: Study, store: FeatureStore, job: Job, held: HeldOut) -> Calibration:
+    """What the confidence of a trained model is judged by: its answers to the trials held out for that."""
+    level = job.preset.base
+    signals = held_trials(study, held, model.description.channels, job.window)
+    reference = model.embed_images(store.vectors(level, held.reference_images))
+    seen = model.embed_images(store.vectors(level, [image for _, image in held.calibration]))
+    return calibration_of(model, held, signals, reference, seen)
 
 
 def describe(study: Study, store: FeatureStore, job: Job, trials: Trials, pairs: Pairs) -> Description:

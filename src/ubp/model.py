@@ -19,13 +19,15 @@ from ubp.config import Preset, TrainOptions, from_mapping
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
 from ubp.fit import HistoryRow, embed
+from ubp.loss import LOSSES
+from ubp.metrics import unit
 from ubp.randomness import seeded
 
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
-LATER_OPTIONS = ("loss", "beta1")
+LATER_OPTIONS = ("loss", "beta1", "calibration_concepts")
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,30 @@ class Model:
         known = self.description.trained_on
         number = torch.full((len(signals),), known.index(who)) if who in known else None
         return embed(self.encoder, (torch.as_tensor(signals) - mean) / deviation, number)
+
+    def embed_images(self, vision: np.ndarray) -> np.ndarray:
+        """Image vectors, (n, embed_dim), as brain embeddings are compared with: for this kind of model as they are."""
+        return vision
+
+    def sharpness(self, brain: np.ndarray) -> np.ndarray:
+        """What turns cosines into the similarities of the loss, one factor for each query.
+
+        Every loss of `LOSSES` is a cosine times a factor that depends on the query alone, so the factor is the
+        similarity of a brain embedding with its own direction.
+
+        Parameters
+        ----------
+        brain : array of shape (n, embed_dim)
+            What :meth:`embed` gave.
+
+        Returns
+        -------
+        array of shape (n,), float64
+        """
+        similarity, temperature = LOSSES[self.description.options.loss], self.temperature.detach().cpu()
+        rows, directions = torch.from_numpy(brain), torch.from_numpy(unit(brain))
+        factors = [similarity(rows[i : i + 1], directions[i : i + 1], temperature).item() for i in range(len(rows))]
+        return np.array(factors)
 
     def save(self, folder: Path) -> None:
         """Write the model; `model.json` comes last, so a folder that has it is complete."""
