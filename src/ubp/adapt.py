@@ -54,8 +54,8 @@ def adapt(given: GivenSignals, model: Model, average: bool = False, multiply: fl
     """Bring signals to the channels, rate, window and unit of a model.
 
     Channels are found by name, whatever the case of its letters. Signals of a higher rate are resampled as
-    `mne.Epochs.resample` does it, and then cut to the model's samples; where the two grids of samples differ, the nearest
-    sample is the first.
+    `mne.Epochs.resample` does it, and then cut to the model's samples; where the two grids of samples differ, the
+    nearest sample is the first.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def adapt(given: GivenSignals, model: Model, average: bool = False, multiply: fl
     Raises
     ------
     InputError
-        When a channel is missing, the rate is lower, the window is not covered, values are not finite or constant, the unit
-        is another, or trials are to be averaged of which nobody said what they showed.
+        When a channel is missing, the rate is lower, the window is not covered, values are not finite or constant, the
+        unit is another, or trials are to be averaged of which nobody said what they showed.
     """
     if not 0 < abs(multiply) < math.inf:
         raise InputError(f"The signals are to be multiplied by {multiply:g}; expected a finite number other than 0.")
@@ -112,8 +112,8 @@ def find_channels(given: GivenSignals, about: Description) -> tuple[np.ndarray, 
     if given.channels is None:
         if given.n_channels != len(wanted):
             raise InputError(
-                f"{given.where} has {given.n_channels} channels without names; expected the {len(wanted)} of the model in "
-                f"their order ({_listed(wanted)}), or name them."
+                f"{given.where} has {given.n_channels} channels without names; expected the {len(wanted)} of the model "
+                f"in their order ({_listed(wanted)}), or name them."
             )
         return np.arange(len(wanted)), 0
     exact = {name: place for place, name in enumerate(given.channels)}
@@ -135,8 +135,8 @@ def find_channels(given: GivenSignals, about: Description) -> tuple[np.ndarray, 
             missing.append(name)
     if missing:
         raise InputError(
-            f"{given.where} lacks {len(missing)} of the model's {len(wanted)} channels ({_listed(missing)}); expected all "
-            "of them, so interpolate these, or train a model on the channels that there are."
+            f"{given.where} lacks {len(missing)} of the model's {len(wanted)} channels ({_listed(missing)}); expected "
+            "all of them, so interpolate these, or train a model on the channels that there are."
         )
     return np.array(places), renamed
 
@@ -154,15 +154,16 @@ def find_window(given: GivenSignals, about: Description, notes: list[str]) -> tu
             at = "" if about.sfreq is None else f" at {about.sfreq:g} Hz"
             hint = "" if about.sfreq is None else ", or the rate and first time of these"
             raise InputError(
-                f"{given.where} has {given.n_times} samples per trial; expected the {about.n_times} of the model{at}{hint}."
+                f"{given.where} has {given.n_times} samples per trial; expected the {about.n_times} of the "
+                f"model{at}{hint}."
             )
         return None, 0
     rate, first = about.sfreq, given.tmin if given.tmin is not None else about.tmin or 0.0
     times, n_times = None, given.n_times
     if given.sfreq < rate * (1 - 1e-6):
         raise InputError(
-            f"{given.where} has {given.sfreq:g} Hz and the model {rate:g} Hz; expected at least that rate, as resampling "
-            "cannot bring back what is not there."
+            f"{given.where} has {given.sfreq:g} Hz and the model {rate:g} Hz; expected at least that rate, as "
+            "resampling cannot bring back what is not there."
         )
     if given.sfreq > rate * (1 + 1e-6):
         axis = first + np.arange(given.n_times) / given.sfreq
@@ -197,8 +198,8 @@ def _groups(given: GivenSignals, average: bool) -> tuple[np.ndarray, np.ndarray]
     unknown = next((name for name, image in zip(given.names, given.images, strict=True) if not image), None)
     if unknown is not None:
         raise InputError(
-            f"{given.where} does not say what image {unknown} showed; expected it of every trial to average repetitions, "
-            "in a column image or stim_file of the epochs' metadata, or average them yourself."
+            f"{given.where} does not say what image {unknown} showed; expected it of every trial to average "
+            "repetitions, in a column image or stim_file of the epochs' metadata, or average them yourself."
         )
     group = pd.factorize(np.array(given.images))[0]
     return group, np.unique(group, return_index=True)[1]

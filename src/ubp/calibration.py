@@ -41,12 +41,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Probabilities and sets for galleries of one size and queries of so many averaged repetitions.
+    """Probabilities and sets for queries of so many averaged repetitions, in a gallery of any size.
 
     Parameters
     ----------
     temperature : float
-        Similarities of the loss are divided by it.
+        Similarities of the loss are divided by it for the probabilities; fitted on all held-out queries.
+    set_temperature : float
+        And for the sets; fitted on queries that the thresholds are not taken from, as their guarantee needs.
     thresholds : dict of float to float
         Coverage to the least logarithm of the likelihood ratio that a set admits.
     repetitions : int
@@ -54,6 +56,7 @@ class Confidence:
     """
 
     temperature: float
+    set_temperature: float
     thresholds: dict[float, float]
     repetitions: int
 
@@ -71,7 +74,7 @@ class Confidence:
         reference : array of shape (n, n_reference)
             And with the reference images.
         """
-        ratio = log_ratio(similarity, reference, self.temperature)
+        ratio = log_ratio(similarity, reference, self.set_temperature)
         return {coverage: (ratio >= least).sum(axis=1) for coverage, least in self.thresholds.items()}
 
 
@@ -96,24 +99,28 @@ class Calibration:
     reference: np.ndarray
     held: HeldOut
 
-    def confidence(self, n_gallery: int, repetitions: int, coverages: Sequence[float] = COVERAGES) -> Confidence:
-        """Probabilities and sets for a gallery and queries.
+    def confidence(self, repetitions: int, coverages: Sequence[float] = COVERAGES) -> Confidence:
+        """Probabilities and sets for queries.
 
-        The temperature is fitted to be right among `n_gallery` images. Queries that are means of more trials than were
+        Queries that are means of more trials than were
         ever calibrated are treated as means of as many as were: they are less noisy, so sets are larger than need be.
 
         Parameters
         ----------
-        n_gallery : int
         repetitions : int
             Averaged in a query.
         coverages : sequence of float
         """
         count = max(count for count in self.answers if count <= max(repetitions, min(self.answers)))
         about = self.answers[count]
-        temperature = fit_temperature(about.fit_matched, about.fit_others, self.mask, n_gallery)
-        scores = log_ratio(about.matched[:, None], about.others, temperature)[:, 0]
-        return Confidence(temperature, {coverage: threshold(scores, coverage) for coverage in coverages}, count)
+        alone = fit_temperature(about.fit_matched, about.fit_others, self.mask)
+        temperature = fit_temperature(
+            np.concatenate([about.fit_matched, about.matched]),
+            np.concatenate([about.fit_others, about.others]),
+            np.concatenate([self.mask, np.ones(about.others.shape, bool)]),
+        )
+        scores = log_ratio(about.matched[:, None], about.others, alone)[:, 0]
+        return Confidence(temperature, alone, {coverage: threshold(scores, coverage) for coverage in coverages}, count)
 
     def save(self, folder: Path) -> None:
         """Write `calibration.safetensors`, atomically."""
@@ -142,9 +149,7 @@ class Calibration:
                 f"{path} has format {content['format']}; this version of ubp reads format {FORMAT}, so update ubp."
             )
         try:
-            held = HeldOut(
-                **{name: tuple(map(tuple, content[name])) for name in HeldOut.__dataclass_fields__}  # type: ignore[arg-type]
-            )
+            held = HeldOut(**{name: tuple(map(tuple, content[name])) for name in HeldOut.__dataclass_fields__})
             answers = {
                 int(count): Answers(**{k: tensors[f"{count}.{k}"].numpy() for k in Answers.__dataclass_fields__})
                 for count in content["repetitions"]

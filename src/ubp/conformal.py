@@ -10,13 +10,13 @@ estimates. Among `M` images that are equally likely, the seen one then has about
 
 .. math:: p_M(q, v) = \frac{e^{l(q, v)}}{e^{l(q, v)} + M - 1}
 
-The set is all gallery images with :math:`l(q, v) \ge \tau`. Two things follow. First, `l` depends on the query and the one
-image, not on the gallery, so `tau` from calibration pairs covers the seen image in a gallery of any size and content:
-exchangeable pairs are all that is needed, while a rank or a share of probability among 60 calibration images would not
-carry over to 200 others. A larger gallery costs larger sets, not coverage. Second, by the lemma of Neyman and Pearson no
-other rule that looks at a pair at a time keeps the seen image as often with fewer others, if `l` is the likelihood ratio;
-and as `p_M` rises with `l` for every `M`, the rule is a threshold on the probability (Sadinle, Lei and Wasserman, "Least
-ambiguous set-valued classifiers with bounded error levels", JASA 2019).
+The set is all gallery images with :math:`l(q, v) \ge \tau`. Two things follow. First, `l` depends on the query and the
+one image, not on the gallery, so `tau` from calibration pairs covers the seen image in a gallery of any size and
+content: exchangeable pairs are all that is needed, while a rank or a share of probability among 60 calibration images
+would not carry over to 200 others. A larger gallery costs larger sets, not coverage. Second, by the lemma of Neyman and
+Pearson no other rule that looks at a pair at a time keeps the seen image as often with fewer others, if `l` is the
+likelihood ratio; and as `p_M` rises with `l` for every `M`, the rule is a threshold on the probability (Sadinle, Lei
+and Wasserman, "Least ambiguous set-valued classifiers with bounded error levels", JASA 2019).
 """
 
 import math
@@ -27,12 +27,6 @@ from scipy.special import logsumexp
 
 TEMPERATURES = (1e-3, 1e3)
 COVERAGES = (0.8, 0.9, 0.95)
-
-
-def log_mean_exp(values: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Logarithm of the mean of exponentials over the last axis, of the entries where `mask` is true."""
-    kept = np.ones(values.shape, bool) if mask is None else mask
-    return np.asarray(logsumexp(values, axis=-1, b=kept) - np.log(kept.sum(axis=-1)))
 
 
 def log_ratio(similarity: np.ndarray, reference: np.ndarray, temperature: float) -> np.ndarray:
@@ -50,14 +44,12 @@ def log_ratio(similarity: np.ndarray, reference: np.ndarray, temperature: float)
     -------
     array of shape (n, n_gallery), float64
     """
-    base = log_mean_exp(np.asarray(reference, np.float64) / temperature)
+    base = logsumexp(np.asarray(reference, np.float64) / temperature, axis=1) - math.log(reference.shape[1])
     return np.asarray(similarity, np.float64) / temperature - base[:, None]
 
 
-def negative_log_likelihood(
-    matched: np.ndarray, others: np.ndarray, mask: np.ndarray, temperature: float, n_gallery: int
-) -> float:
-    r"""Mean of :math:`-\log p_M` of the seen images.
+def negative_log_likelihood(matched: np.ndarray, others: np.ndarray, mask: np.ndarray, temperature: float) -> float:
+    r"""Mean of :math:`-\log p` of the seen image among itself and the others, a softmax of similarities over temperature.
 
     Parameters
     ----------
@@ -66,26 +58,29 @@ def negative_log_likelihood(
     others : array of shape (n, n_reference)
         And the reference.
     mask : bool array of shape (n, n_reference)
-        Where the reference is another image than the one seen, and of another concept.
+        Which of the reference are its others: not the image seen, nor one of its concept.
     temperature : float
-    n_gallery : int
-        Size `M` of the gallery that the probability is to be right in.
     """
     excess = (others - matched[:, None]) / temperature
-    return float(np.logaddexp(0, np.log(n_gallery - 1) + log_mean_exp(excess, mask)).mean())
+    return float(np.logaddexp(0, logsumexp(excess, axis=1, b=mask)).mean())
 
 
-def fit_temperature(matched: np.ndarray, others: np.ndarray, mask: np.ndarray, n_gallery: int) -> float:
+def fit_temperature(matched: np.ndarray, others: np.ndarray, mask: np.ndarray) -> float:
     """Temperature with the least :func:`negative_log_likelihood`, within `TEMPERATURES`.
 
-    The scale of contrast differs between losses, so the search is over the logarithm: the best of a coarse grid, and then
-    Brent's method around it.
+    It is fitted in the gallery that the reference makes, each of its images once, and used in galleries of any size: the
+    temperature that turns similarities into likelihood ratios does not depend on the size. Counting each image of the
+    reference several times, to be like a larger gallery, would bring no larger best rival, and so a temperature that is
+    too low.
+
+    The scale of contrast differs between losses, so the search is over the logarithm: the best of a coarse grid, and
+    then Brent's method around it.
     """
 
     def loss(logarithm: float) -> float:
-        return negative_log_likelihood(matched, others, mask, math.exp(logarithm), n_gallery)
+        return negative_log_likelihood(matched, others, mask, math.exp(logarithm))
 
-    grid = np.linspace(*np.log(TEMPERATURES), 49)
+    grid = np.linspace(math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]), 49)
     best = int(np.argmin([loss(value) for value in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
@@ -94,8 +89,8 @@ def fit_temperature(matched: np.ndarray, others: np.ndarray, mask: np.ndarray, n
 def threshold(scores: np.ndarray, coverage: float) -> float:
     r"""Least score that a set of the given coverage admits: split conformal prediction with its finite-sample quantile.
 
-    With `n` calibration scores it is the :math:`k`-th smallest, :math:`k = \lfloor (1 - c)(n + 1) \rfloor`. If the score of
-    a new query's own image is exchangeable with them, it is at least that with probability
+    With `n` calibration scores it is the `k`-th smallest, :math:`k = \lfloor (1 - c)(n + 1) \rfloor`. If the score
+    of a new query's own image is exchangeable with them, it is at least that with probability
     :math:`1 - k / (n + 1) \ge c`, exactly so without ties. Given one calibration, coverage varies around it as
     :math:`Beta(n + 1 - k, k)`.
 
@@ -157,6 +152,9 @@ def reliability(confidence: np.ndarray, hit: np.ndarray, n_bins: int = 10) -> np
 
 
 def expected_calibration_error(confidence: np.ndarray, hit: np.ndarray, n_bins: int = 10) -> float:
-    r"""Mean distance of confidence and accuracy, :math:`\sum_b \frac{n_b}{n} |acc_b - conf_b|` (Guo et al., ICML 2017)."""
+    r"""Mean distance of confidence and accuracy over bins (Guo et al., ICML 2017).
+
+    .. math:: \sum_b \frac{n_b}{n} |acc_b - conf_b|
+    """
     count, stated, found = reliability(confidence, hit, n_bins).T
     return float(np.nansum(count * np.abs(stated - found)) / count.sum())

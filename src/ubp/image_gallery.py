@@ -129,8 +129,8 @@ def _build(
     tower = image_encoder(encoder or about.vision_encoder, str(pick_device(common.device)))
     if tower.fingerprint != about.vision_fingerprint:
         raise InputError(
-            f"The image encoder {encoder or about.vision_encoder} is not the one the model was trained with: its weights or "
-            "preprocessing differ; say where that is with --encoder."
+            f"The image encoder {encoder or about.vision_encoder} is not the one the model was trained with: its "
+            "weights or preprocessing differ; say where that is with --encoder."
         )
     levels = stored_levels([about.preset.base])
     root = common.store or default_root()
@@ -140,7 +140,7 @@ def _build(
 def _checked(store: FeatureStore, about: Description) -> FeatureStore:
     if store.encoder_fingerprint != about.vision_fingerprint:
         raise InputError(
-            f"The feature store {store.folder} is of the image encoder {store.encoder_name}, not of the one the model was "
-            f"trained with ({about.vision_encoder}); give the images themselves as the gallery."
+            f"The feature store {store.folder} is of the image encoder {store.encoder_name}, not of the one the "
+            f"model was trained with ({about.vision_encoder}); give the images themselves as the gallery."
         )
     return store

@@ -1,4 +1,4 @@
-"""Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where it can give them."""
+"""Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where there are any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,9 @@ from ubp.model import Model
 if TYPE_CHECKING:
     import mne
 
-NO_CONFIDENCE = "The model has no confidence: it was trained without --calibration-concepts, so there are no probabilities and sets."
+NO_CONFIDENCE = (
+    "The model has no confidence, as it was trained without --calibration-concepts: no probabilities and no sets."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ class Retrieval:
     notes: tuple[str, ...] = ()
 
     def best(self, top: int | None = None) -> np.ndarray:
-        """Gallery rows of the most similar images, best first, shape (n_queries, top); of equals the first comes first."""
+        """Gallery rows of the most similar images, shape (n_queries, top); of equals the first comes first."""
         top = len(self.gallery) if top is None else min(top, len(self.gallery))
         if top < len(self.gallery):
             return _largest(self.similarity, top)
@@ -71,9 +73,7 @@ class Retrieval:
             When there is no set of that coverage.
         """
         if coverage not in self.set_sizes:
-            raise InputError(
-                f"There is no set of coverage {coverage:g}; expected one of {', '.join(map(str, self.set_sizes)) or 'none'}."
-            )
+            raise InputError(f"There is no set of coverage {coverage:g}; expected one of {[*self.set_sizes]}.")
         order = self.best()
         return [
             tuple(self.gallery[row] for row in rows[:size])
@@ -270,17 +270,17 @@ class Retriever:
         )
 
     def confidence(self, repetitions: int) -> Any:
-        """What the calibration says of queries of so many averaged repetitions in this gallery, computed once."""
+        """What the calibration says of queries of so many averaged repetitions computed once."""
         if self.calibration is None:
             raise InputError(NO_CONFIDENCE)
         if repetitions not in self._confidence:
-            self._confidence[repetitions] = self.calibration.confidence(len(self.gallery.images), repetitions)
+            self._confidence[repetitions] = self.calibration.confidence(repetitions)
         return self._confidence[repetitions]
 
     def _assumptions(self, queries: Queries, subject: str | None) -> list[str]:
         """Where the guarantee of the sets does not reach."""
         about, calibration = self.model.description, self.calibration
-        notes = []
+        notes: list[str] = []
         if calibration is None:
             return notes
         most = max(calibration.answers)

@@ -21,7 +21,6 @@ from ubp.errors import InputError
 if TYPE_CHECKING:
     import mne
 
-Source = "Path | str | np.ndarray | mne.BaseEpochs"
 BLOCK_BYTES = 1 << 24
 EXPECTED = "expected mne epochs (.fif, .fif.gz), the folder of a study, or an array (.npy)"
 
@@ -238,11 +237,12 @@ def read_array(path: Path) -> np.ndarray:
         When it is absent, cut short, or not an array of real numbers.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; {EXPECTED}.") from error
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as an array of numbers ({error}); {EXPECTED}.") from error
+    return array
 
 
 def _from_array(
@@ -250,8 +250,8 @@ def _from_array(
 ) -> GivenSignals:
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(
-            f"{where} holds {array.dtype} of shape {array.shape}; expected real numbers of shape (n_trials, n_channels, "
-            "n_times), or (n_channels, n_times) of one trial."
+            f"{where} holds {array.dtype} of shape {array.shape}; expected real numbers of shape (n_trials, "
+            "n_channels, n_times), or (n_channels, n_times) of one trial."
         )
     data = array if array.ndim == 3 else array[None]
     if channels is not None and len(channels) != data.shape[1]:
