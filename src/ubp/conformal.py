@@ -49,7 +49,7 @@ def log_ratio(similarity: np.ndarray, reference: np.ndarray, temperature: float)
 
 
 def negative_log_likelihood(matched: np.ndarray, others: np.ndarray, mask: np.ndarray, temperature: float) -> float:
-    r"""Mean of :math:`-\log p` of the seen image among itself and the others, a softmax of similarities over temperature.
+    r"""Mean of :math:`-\log p` of the seen image among itself and the others: softmax of similarity over temperature.
 
     Parameters
     ----------
@@ -68,10 +68,10 @@ def negative_log_likelihood(matched: np.ndarray, others: np.ndarray, mask: np.nd
 def fit_temperature(matched: np.ndarray, others: np.ndarray, mask: np.ndarray) -> float:
     """Temperature with the least :func:`negative_log_likelihood`, within `TEMPERATURES`.
 
-    It is fitted in the gallery that the reference makes, each of its images once, and used in galleries of any size: the
-    temperature that turns similarities into likelihood ratios does not depend on the size. Counting each image of the
-    reference several times, to be like a larger gallery, would bring no larger best rival, and so a temperature that is
-    too low.
+    It is fitted in the gallery that the reference makes, each of its images once, and used in galleries of any size:
+    the temperature that turns similarities into likelihood ratios does not depend on the size. Counting each image of
+    the reference several times, to be like a larger gallery, would bring no better best rival, and so a temperature
+    that is too low.
 
     The scale of contrast differs between losses, so the search is over the logarithm: the best of a coarse grid, and
     then Brent's method around it.

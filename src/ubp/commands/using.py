@@ -28,7 +28,7 @@ from ubp.uncertainty import uncertainty as fits
 
 SHOWN = 10  # queries printed
 DRAWN = 12  # queries drawn
-ROW = 8  # images in a row of the figure of fits
+ROW = 6  # images in a row of the figure of fits
 FIGURES = (".png", ".svg", ".pdf")
 DPI = 180
 CALIBRATION, COVERAGE, RELIABILITY = "calibration.csv", "coverage.csv", "reliability.png"
@@ -105,50 +105,54 @@ def retrieval_figure(found: Retrieval, gallery: ImageGallery, top: int = 5) -> F
         captions = [names.get(image, Path(image).stem) for image in images]
         if found.probability is not None:
             captions = [
-                f"{_percent(found.probability[i, row])} {name}" for row, name in zip(best[i], captions, strict=True)
+                f"{_percent(found.probability[i, row])}\n{name}" for row, name in zip(best[i], captions, strict=True)
             ]
         lines = [] if np.isnan(rank[i]) else [f"seen one: rank {rank[i]:g}"]
         lines += [
             f"{100 * coverage:g} % set: {sizes[i]} of {len(found.gallery)}"
             for coverage, sizes in found.set_sizes.items()
         ]
-        rows.append(PictureRow(found.queries[i], tuple(lines), images, tuple(captions), found.seen[i]))
+        rows.append(PictureRow(_short(found, i), tuple(lines), images, tuple(captions), found.seen[i]))
     places = min(top, len(found.gallery))
     header = ["best", *(f"{place}." for place in range(2, places + 1))]
     return picture_rows_figure(gallery.folder, rows, header)
 
 
 def _print(found: Retrieval, top: int) -> None:
-    shown = found.table(top)
-    coverages = list(found.set_sizes)
-    header = ["query", "place", "image", "cosine"]
-    header += ["probability"] if found.probability is not None else []
-    header += [f"{100 * coverage:g} % set" for coverage in coverages]
-    rows = []
-    for row in shown[shown["query"].isin(found.queries[:SHOWN])].to_dict("records"):
-        first = row["place"] == 1
-        seen = "" if np.isnan(row["rank"]) else f" (seen: rank {row['rank']:g})"
-        mark = " *" if row["image"] == row["seen"] else ""
-        cells = [
-            f"{row['query']}{seen}" if first else "",
-            str(row["place"]),
-            f"{row['image']}{mark}",
-            f"{row['similarity']:.3f}",
-        ]
-        cells += [_percent(row["probability"])] if found.probability is not None else []
-        cells += [_set_cell(row, coverage, first) for coverage in coverages]
+    """Print the first queries: a line about each, and its best images below."""
+    shown, coverages = found.table(top), list(found.set_sizes)
+    with_probability = found.probability is not None
+    header = ["image", "cosine"]
+    header += ["probability"] if with_probability else []
+    header += ["in the set of"] if coverages else []
+    rows: list[tuple[str, ...]] = []
+    bold = set()
+    for row in shown.iloc[: SHOWN * min(top, len(found.gallery))].to_dict("records"):
+        if row["place"] == 1:
+            bold.add(len(rows))
+            rows.append((_headline(row, coverages), *("" for _ in header[1:])))
+        mark = " (seen)" if row["seen"] and row["image"] == row["seen"] else ""
+        cells = [f"{row['place']}. {row['image']}{mark}", f"{row['similarity']:.3f}"]
+        cells += [_percent(row["probability"])] if with_probability else []
+        first = [f"{100 * coverage:g} %" for coverage in coverages if row[f"in_set_{100 * coverage:g}"]]
+        cells += [first[0] if first else "-"] if coverages else []
         rows.append(tuple(cells))
-    caption = f"{len(found.gallery)} images in the gallery"
-    if coverages:
-        caption += "; a set is the first so many images (yes: this one is in it)"
-    console.print(table("Retrieved images", header, rows, caption))
+    console.print(table("Retrieved images", header, rows, f"{len(found.gallery)} images in the gallery", bold))
     if len(found.queries) > SHOWN:
         say(f"... and {len(found.queries) - SHOWN} queries more; --csv writes all.")
 
 
-def _set_cell(row: dict[Hashable, Any], coverage: float, first: bool) -> str:
-    size = f"{row[f'set_{100 * coverage:g}']}" if first else ""
-    return f"{size} yes" if row[f"in_set_{100 * coverage:g}"] else f"{size} -"
+def _headline(row: dict[Hashable, Any], coverages: Sequence[float]) -> str:
+    parts = [str(row["query"])]
+    parts += [] if np.isnan(row["rank"]) else [f"the seen image has rank {row['rank']:g}"]
+    sizes = ", ".join(f"{100 * coverage:g} % {row[f'set_{100 * coverage:g}']}" for coverage in coverages)
+    return "; ".join([*parts, f"images in the sets: {sizes}"] if coverages else parts)
+
+
+def _short(found: Retrieval, query: int) -> str:
+    """A query's name, without the folders of an image."""
+    name = found.queries[query]
+    return Path(name).stem if name and name == found.seen[query] else name
 
 
 def _percent(value: float) -> str:
@@ -272,7 +276,7 @@ def fit_figure(found: pd.DataFrame, image_folder: Path) -> Figure:
             some = part.iloc[start : min(start + ROW, len(found) // 2)]
             if len(some):
                 lines = ("z: deviations from", "the mean fit") if not start else ()
-                captions = [f"{z:+.1f} {concept}" for z, concept in zip(some["z"], some["concept"], strict=True)]
+                captions = [f"{z:+.1f}\n{concept}" for z, concept in zip(some["z"], some["concept"], strict=True)]
                 rows.append(PictureRow("" if start else title, lines, tuple(some["image"]), tuple(captions)))
     return picture_rows_figure(image_folder, rows)
 

@@ -47,12 +47,12 @@ def reliability_diagram(
             kept = count > 0
             error = 100 * expected_calibration_error(values, hit, N_BINS)
             label = f"{name}: expected error {error:.1f} %"
-            left.plot(stated[kept], found[kept], color=colour, label=label, gid=name)
-            left.scatter(
-                stated[kept], found[kept], LARGEST_DOT * count[kept] / count.max() + 4, color=colour, alpha=0.6
-            )
+            left.vlines(stated[kept], stated[kept], found[kept], color=colour, linewidth=1.2, alpha=0.6)
+            size = LARGEST_DOT * count[kept] / count.max() + 4
+            left.scatter(stated[kept], found[kept], size, color=colour, alpha=0.7, gid=name, clip_on=False)
+            left.plot([], [], "o", color=colour, label=label)
         left.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best image", ylabel="share that was seen")
-        left.set_title(title or "Reliability (dots: number of queries)")
+        left.set_title(title or "Reliability; dots grow with the number of queries")
         left.legend(frameon=False, fontsize=8, loc="upper left")
         low = min(0.7, float(coverage["low"].min()) - 0.02, float(coverage["nominal"].min()) - 0.05)
         right.plot([low, 1], [low, 1], color=GREY, linestyle=":", linewidth=1.5)
