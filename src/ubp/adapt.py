@@ -88,10 +88,11 @@ def adapt(given: GivenSignals, model: Model, average: bool = False, multiply: fl
     everything = np.arange(len(given.names))
     for block in given.read(everything, picks):
         done = _resampled(block, times, about) if times else block
-        part = done[:, :, first : first + about.n_times] * multiply
+        with np.errstate(over="ignore"):  # what float32 cannot hold is told below
+            part = np.ascontiguousarray(done[:, :, first : first + about.n_times] * multiply, np.float32)
         _check_finite(part, start, given, about)
         where = group[start : start + len(part)]
-        signals.index_add_(0, torch.from_numpy(where), torch.from_numpy(np.ascontiguousarray(part, np.float32)))
+        signals.index_add_(0, torch.from_numpy(where), torch.from_numpy(part))
         start += len(part)
     repetitions = np.bincount(group, minlength=len(rows))
     signals.div_(torch.from_numpy(repetitions.astype(np.float32))[:, None, None])

@@ -82,9 +82,11 @@ class Retrieval:
 
     def rank(self) -> np.ndarray:
         """Rank of the image seen, from 1, ties at their mean; NaN where it is not known or not in the gallery."""
+        found = np.full(len(self.queries), np.nan)
+        if not any(self.seen):
+            return found
         row = {image: place for place, image in enumerate(self.gallery)}
         known = np.array([image in row for image in self.seen], bool)
-        found = np.full(len(self.queries), np.nan)
         if known.any():
             target = np.array([row[image] for image in self.seen if image in row])
             found[known] = ranks(self.similarity[known], target)
@@ -96,25 +98,24 @@ class Retrieval:
         Columns: query, seen, rank (of the image seen), repetitions, place, image, similarity, probability, and for each
         coverage set_80 (size of the set) and in_set_80.
         """
-        best, rank = self.best(top), self.rank()
-        places = best.shape[1]
-        table = pd.DataFrame(
-            {
-                "query": np.repeat(self.queries, places),
-                "seen": np.repeat(self.seen, places),
-                "rank": np.repeat(rank, places),
-                "repetitions": np.repeat(self.repetitions, places),
-                "place": np.tile(np.arange(1, places + 1), len(best)),
-                "image": [self.gallery[row] for row in best.ravel()],
-                "similarity": np.take_along_axis(self.similarity, best, axis=1).ravel(),
-            }
-        )
+        best = self.best(top)
+        n, places = best.shape
+        place = np.tile(np.arange(1, places + 1), n)
+        columns: dict[str, Any] = {
+            "query": np.repeat(self.queries, places),
+            "seen": np.repeat(self.seen, places),
+            "rank": np.repeat(self.rank(), places),
+            "repetitions": np.repeat(self.repetitions, places),
+            "place": place,
+            "image": [self.gallery[row] for row in best.ravel()],
+            "similarity": np.take_along_axis(self.similarity, best, axis=1).ravel(),
+        }
         if self.probability is not None:
-            table["probability"] = np.take_along_axis(self.probability, best, axis=1).ravel()
+            columns["probability"] = np.take_along_axis(self.probability, best, axis=1).ravel()
         for coverage, sizes in self.set_sizes.items():
-            table[f"set_{100 * coverage:g}"] = np.repeat(sizes, places)
-            table[f"in_set_{100 * coverage:g}"] = table["place"] <= table[f"set_{100 * coverage:g}"]
-        return table
+            columns[f"set_{100 * coverage:g}"] = np.repeat(sizes, places)
+            columns[f"in_set_{100 * coverage:g}"] = place <= np.repeat(sizes, places)
+        return pd.DataFrame(columns)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Plain content, for JSON: the best images of each query, and all members of its sets."""
