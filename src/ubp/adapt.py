@@ -241,9 +241,9 @@ def check_unit(signals: np.ndarray, model: Model, where: str) -> None:
     ratio = float(np.median(ratios))
     if 1 / SAME_UNIT <= ratio <= SAME_UNIT:
         return
-    factor = 10.0 ** (3 * round(math.log10(ratio) / 3))
-    if factor == 1:
-        factor = 10.0 ** round(math.log10(ratio))
+    power = math.log10(ratio)
+    nearest = 3 * round(power / 3)
+    factor = 10.0 ** (nearest if nearest and abs(power - nearest) < 1 else round(power))
     looks = UNITS.get(float(f"{factor:g}"), "they are in another unit than the model was trained on")
     raise InputError(
         f"{where} has values about {ratio:.2g} times those of the training signals: {looks}; multiply them by "

@@ -124,7 +124,7 @@ def given_signals(
     elif isinstance(source, np.ndarray):
         given = _from_array(source, "The array", channels, sfreq, tmin)
     else:
-        given = _from_epochs(source, "The epochs", image_column)
+        given = _from_epochs(source, "The recording", image_column)
     if not given.names:
         raise InputError(f"{given.where} holds no trial; expected at least one.")
     given = replace(given, subject=given.subject or subject)
