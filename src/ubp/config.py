@@ -18,6 +18,7 @@ LOSS_NAMES = ("ubp", "clip", "atm-s")
 BRAVL = "bravl"
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
+FEWEST_CALIBRATION = 10
 Settings = TypeVar("Settings")
 
 
@@ -199,6 +200,9 @@ class TrainOptions:
         contrastive: that model has its own objective and encoders.
     beta1 : float
         Decay of AdamW's mean of gradients.
+    calibration_concepts : int
+        Training concepts held out for the confidence of `ubp retrieve`, others than those of validation; 0 for none.
+        Without validation concepts a third of them fits the temperature. At least 10; 19 for sets of 95 %.
     """
 
     brain_encoder: str = "eegproject"
@@ -213,6 +217,7 @@ class TrainOptions:
     shuffle_pairs: bool = False
     loss: str = "ubp"
     beta1: float = 0.9
+    calibration_concepts: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -236,6 +241,10 @@ class TrainOptions:
             raise InputError(f"The precision is {self.precision}; bravl is trained in fp32 only.")
         if not 0 <= self.beta1 < 1:
             raise InputError(f"beta1 is {self.beta1}; expected at least 0 and below 1.")
+        if self.calibration_concepts and self.calibration_concepts < FEWEST_CALIBRATION:
+            raise InputError(
+                f"calibration_concepts is {self.calibration_concepts}; expected 0 or at least {FEWEST_CALIBRATION}."
+            )
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
 

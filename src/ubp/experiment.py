@@ -11,12 +11,14 @@ import torch
 
 from ubp.brain import brain_encoder
 from ubp.bravl import BraVLTrainer
+from ubp.calibration import Calibration, calibration_of
 from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, unknown
-from ubp.data.split import inter_subject, intra_subject, validation_split
+from ubp.data.split import inter_subject, intra_subject
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
 from ubp.fit import Trainer
+from ubp.held_out import HeldOut, held_trials, split_training
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
 from ubp.pairs import Gallery, Pairs, channel_scale
@@ -25,7 +27,6 @@ from ubp.text import TextFeatures
 from ubp.trainer import BaseTrainer
 
 CHECKPOINT = "checkpoint.safetensors"
-VALIDATION_SEED = 0
 TRAINERS: dict[str, type[BaseTrainer]] = {"contrastive": Trainer, "bravl": BraVLTrainer}
 
 
@@ -124,26 +125,28 @@ class TrainingData:
         Mean and deviation per channel; 0 and 1 when the options ask for no scaling.
     validation : Trials, optional
         Trials of the validation concepts, not scaled.
+    calibration : HeldOut, optional
+        What the confidence will be calibrated on.
     """
 
     trials: Trials
     scale: tuple[torch.Tensor, torch.Tensor]
     validation: Trials | None = None
+    calibration: HeldOut | None = None
 
     @classmethod
     def load(cls, study: Study, job: Job) -> "TrainingData":
         """Read the training trials of a job and scale them."""
-        training, validation = job.trials(study, "train"), None
-        if job.options.validation_concepts:
-            training, validation = validation_split(training, job.options.validation_concepts, seed=VALIDATION_SEED)
-        return cls(training, scale_signals(training, job.options.standardise), validation)
+        parts = split_training(job.trials(study, "train"), job.options)
+        scale = scale_signals(parts.training, job.options.standardise)
+        return cls(parts.training, scale, parts.validation, parts.calibration)
 
     @staticmethod
     def key(job: Job) -> tuple[Any, ...]:
         """What decides them, within one study."""
         options = job.options
         selection = job.setting, job.subject, job.channels, job.window
-        return *selection, options.validation_concepts, options.standardise
+        return *selection, options.validation_concepts, options.calibration_concepts, options.standardise
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ class Fit:
     description: Description
     trainer: BaseTrainer
     scale: tuple[torch.Tensor, torch.Tensor]
+    calibrate: Callable[[Model], Calibration] | None = None
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -164,9 +168,10 @@ class Fit:
         """Write the model, and remove the checkpoint."""
         trainer = self.trainer
         prior = trainer.prior.state_dict() if trainer.prior else {}
-        Model(self.description, trainer.encoder, self.scale, prior, trainer.temperature, trainer.history).save(
-            self.folder
-        )
+        model = Model(self.description, trainer.encoder, self.scale, prior, trainer.temperature, trainer.history)
+        if self.calibrate:
+            self.calibrate(model).save(self.folder)
+        model.save(self.folder)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return self.folder
 
@@ -206,7 +211,9 @@ def begin(
     trainer = TRAINERS[job.options.kind](pairs, job.preset, job.options, job.seed, gallery, device)
     del pairs
     _restore(trainer, folder / CHECKPOINT, description)
-    return Fit(folder, description, trainer, data.scale)
+    held = data.calibration
+    calibrated = (lambda model: calibrate(model, study, store, job, held)) if held else None
+    return Fit(folder, description, trainer, data.scale, calibrated)
 
 
 def train(
@@ -340,6 +347,15 @@ def validation_gallery(
     vision = store.vectors(job.preset.base, [str(image) for image in images])
     signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
     return Gallery(signals, target, vision, subject_numbers(trials, training))
+
+
+def calibrate(model: Model, study: Study, store: FeatureStore, job: Job, held: HeldOut) -> Calibration:
+    """What the confidence of a trained model is judged by: its answers to the trials held out for that."""
+    level = job.preset.base
+    signals = held_trials(study, held, model.description.channels, job.window)
+    reference = model.embed_images(store.vectors(level, held.reference_images))
+    seen = model.embed_images(store.vectors(level, [image for _, image in held.calibration]))
+    return calibration_of(model, held, signals, reference, seen)
 
 
 def describe(

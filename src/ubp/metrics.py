@@ -25,11 +25,12 @@ def cosine_similarity(brain: Floats, vision: Floats) -> NDArray[np.float32]:
     array of shape (n_queries, n_gallery), float32
         Zero where an embedding is the zero vector.
     """
-    unit_brain, unit_vision = _unit(brain), _unit(vision)
+    unit_brain, unit_vision = unit(brain), unit(vision)
     return unit_brain @ unit_vision.T
 
 
-def _unit(vectors: Floats) -> NDArray[np.float32]:
+def unit(vectors: Floats) -> NDArray[np.float32]:
+    """Rows of length 1, float32; the zero vector stays."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(
         vectors, length, out=np.zeros_like(vectors, dtype=np.float32), where=length > 0, casting="same_kind"

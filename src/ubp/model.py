@@ -22,6 +22,8 @@ from ubp.bravl.trainer import n_components
 from ubp.config import BRAVL, Preset, TrainOptions, from_mapping
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
+from ubp.loss import LOSSES
+from ubp.metrics import unit
 from ubp.randomness import seeded
 from ubp.trainer import HistoryRow, embed, embed_images
 
@@ -29,7 +31,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
-LATER_OPTIONS = ("loss", "beta1")
+LATER_OPTIONS = ("loss", "beta1", "calibration_concepts")
 TEXT = ("text", "text_fingerprint", "text_dim")
 
 
@@ -206,6 +208,28 @@ class Model:
     def embed_images(self, vectors: np.ndarray) -> np.ndarray:
         """Image vectors (n, description.embed_dim) where this model embeds signals; the same for contrastive models."""
         return embed_images(self.encoder, vectors)
+
+    def sharpness(self, brain: np.ndarray) -> np.ndarray:
+        """What turns cosines into the similarities of the loss, one factor for each query.
+
+        Every loss of `LOSSES` is a cosine times a factor that depends on the query alone, so the factor is the
+        similarity of a brain embedding with its own direction. It is 1 for a model that learned no similarity.
+
+        Parameters
+        ----------
+        brain : array of shape (n, embed_dim)
+            What :meth:`embed` gave.
+
+        Returns
+        -------
+        array of shape (n,), float64
+        """
+        if self.temperature is None:
+            return np.ones(len(brain))
+        similarity, temperature = LOSSES[self.description.options.loss], self.temperature.detach().cpu()
+        rows, directions = torch.from_numpy(brain), torch.from_numpy(unit(brain))
+        factors = [similarity(rows[i : i + 1], directions[i : i + 1], temperature).item() for i in range(len(rows))]
+        return np.array(factors)
 
     def save(self, folder: Path) -> None:
         """Write the model; `model.json` comes last, so a folder that has it is complete."""

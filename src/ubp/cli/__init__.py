@@ -14,6 +14,7 @@ from ubp.cli import (  # noqa: F401  (each registers its commands)
     looking,
     reproduce,
     training,
+    using,
 )
 from ubp.cli.app import app
 from ubp.errors import InputError, UbpError

@@ -22,6 +22,7 @@ DATA = Group("Data", sort_key=2)
 IMAGES = Group("Images", sort_key=3)
 MODELS = Group("Models", sort_key=4)
 RESULTS = Group("Results", sort_key=5)
+USE = Group("Use", sort_key=6)
 
 Many = Parameter(consume_multiple=True, negative=())
 Plain = Parameter(negative=())

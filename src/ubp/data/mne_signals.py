@@ -116,7 +116,7 @@ class Times:
     def __init__(self, times: np.ndarray, rate: float, options: SignalOptions, where: str):
         import mne
 
-        self.first, self.resample = float(times[0]), options.resample
+        self.first, self.resample, self.source_rate = float(times[0]), options.resample, rate
         if self.resample is not None and self.resample > rate:
             raise InputError(f"{where} has {rate:g} Hz; expected at least the {self.resample:g} Hz asked for.")
         like = self._epochs(np.zeros((1, 1, len(times))), mne.create_info(1, rate))

@@ -1,12 +1,14 @@
 """Figures: pure functions from arrays and tables to matplotlib figures, without pyplot and without global settings."""
 
 from ubp.plots.accuracy import accuracy_figure
+from ubp.plots.calibration import reliability_diagram
 from ubp.plots.counts import counts_figure
 from ubp.plots.curve import curve_figure
 from ubp.plots.evoked import evoked_figure, responses_figure
 from ubp.plots.ladder import ladder_figure
 from ubp.plots.montage import choose_queries, montage_figure
 from ubp.plots.reliability import channel_bars_figure, curves_figure, reliability_figure, subjects_figure
+from ubp.plots.retrieved import PictureRow, picture_rows_figure
 from ubp.plots.similarity import similarity_figure
 from ubp.plots.thumbnails import images_figure
 from ubp.plots.topography import topographies_figure
@@ -14,6 +16,7 @@ from ubp.plots.training import training_figure
 from ubp.plots.transforms import transforms_figure
 
 __all__ = [
+    "PictureRow",
     "accuracy_figure",
     "channel_bars_figure",
     "choose_queries",
@@ -24,6 +27,8 @@ __all__ = [
     "images_figure",
     "ladder_figure",
     "montage_figure",
+    "picture_rows_figure",
+    "reliability_diagram",
     "reliability_figure",
     "responses_figure",
     "similarity_figure",

@@ -66,6 +66,6 @@ def draw_tile(
         )
         axes.add_patch(frame)
     name = (names or {}).get(image, Path(image).stem)
-    name = shorten(name, NAME_LENGTH)
+    name = "\n".join(shorten(line, NAME_LENGTH) for line in name.split("\n"))
     colour, weight = (RIGHT_COLOUR, "bold") if right else (GREY, "normal")
     write(axes, left + 0.5, top + 1.06, name, ha="center", va="top", fontsize=7, color=colour, weight=weight)

@@ -1,0 +1,313 @@
+"""Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where there are any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ubp.adapt import Queries, adapt
+from ubp.calibration import Calibration
+from ubp.config import Common
+from ubp.conformal import COVERAGES
+from ubp.data.given import given_signals
+from ubp.errors import InputError
+from ubp.image_gallery import ImageGallery, open_gallery
+from ubp.metrics import ranks, unit
+from ubp.model import Model
+
+if TYPE_CHECKING:
+    import mne
+
+NO_CONFIDENCE = (
+    "The model has no confidence, as it was trained without --calibration-concepts: no probabilities and no sets."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """Ranked images of some queries.
+
+    Parameters
+    ----------
+    queries : tuple of str
+        What each query is called.
+    seen : tuple of str
+        Image that was seen; empty where that is not known.
+    gallery : tuple of str
+    similarity : array of shape (n_queries, n_gallery), float32
+        Cosines.
+    repetitions : int array of shape (n_queries,)
+    probability : array of shape (n_queries, n_gallery), float64, optional
+        Given that one of the gallery was seen, all being equally likely before.
+    set_sizes : dict of float to int array of shape (n_queries,)
+        Coverage to the number of best images that hold the seen one with that certainty; 0 where no image fits.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    queries: tuple[str, ...]
+    seen: tuple[str, ...]
+    gallery: tuple[str, ...]
+    similarity: np.ndarray
+    repetitions: np.ndarray
+    probability: np.ndarray | None = None
+    set_sizes: dict[float, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def best(self, top: int | None = None) -> np.ndarray:
+        """Gallery rows of the most similar images, shape (n_queries, top); of equals the first comes first."""
+        top = len(self.gallery) if top is None else min(top, len(self.gallery))
+        if top < len(self.gallery):
+            return _largest(self.similarity, top)
+        return np.argsort(-self.similarity, axis=1, kind="stable")
+
+    def members(self, coverage: float) -> list[tuple[str, ...]]:
+        """Images of each query's set.
+
+        Raises
+        ------
+        InputError
+            When there is no set of that coverage.
+        """
+        if coverage not in self.set_sizes:
+            raise InputError(f"There is no set of coverage {coverage:g}; expected one of {[*self.set_sizes]}.")
+        order = self.best()
+        return [
+            tuple(self.gallery[row] for row in rows[:size])
+            for rows, size in zip(order, self.set_sizes[coverage], strict=True)
+        ]
+
+    def rank(self) -> np.ndarray:
+        """Rank of the image seen, from 1, ties at their mean; NaN where it is not known or not in the gallery."""
+        found = np.full(len(self.queries), np.nan)
+        if not any(self.seen):
+            return found
+        row = {image: place for place, image in enumerate(self.gallery)}
+        known = np.array([image in row for image in self.seen], bool)
+        if known.any():
+            target = np.array([row[image] for image in self.seen if image in row])
+            found[known] = ranks(self.similarity[known], target)
+        return found
+
+    def table(self, top: int = 5) -> pd.DataFrame:
+        """One row for each query and place.
+
+        Columns: query, seen, rank (of the image seen), repetitions, place, image, similarity, probability, and for each
+        coverage set_80 (size of the set) and in_set_80.
+        """
+        best = self.best(top)
+        n, places = best.shape
+        place = np.tile(np.arange(1, places + 1), n)
+        columns: dict[str, Any] = {
+            "query": np.repeat(self.queries, places),
+            "seen": np.repeat(self.seen, places),
+            "rank": np.repeat(self.rank(), places),
+            "repetitions": np.repeat(self.repetitions, places),
+            "place": place,
+            "image": [self.gallery[row] for row in best.ravel()],
+            "similarity": np.take_along_axis(self.similarity, best, axis=1).ravel(),
+        }
+        if self.probability is not None:
+            columns["probability"] = np.take_along_axis(self.probability, best, axis=1).ravel()
+        for coverage, sizes in self.set_sizes.items():
+            columns[f"set_{100 * coverage:g}"] = np.repeat(sizes, places)
+            columns[f"in_set_{100 * coverage:g}"] = place <= np.repeat(sizes, places)
+        return pd.DataFrame(columns)
+
+    def to_dict(self, top: int = 5) -> dict[str, Any]:
+        """Plain content, for JSON: the best images of each query, and all members of its sets."""
+        best, rank = self.best(top), self.rank()
+        members = {f"{100 * coverage:g}": self.members(coverage) for coverage in self.set_sizes}
+        queries = []
+        for i, name in enumerate(self.queries):
+            rows = best[i]
+            found = [{"image": self.gallery[row], "similarity": float(self.similarity[i, row])} for row in rows]
+            if self.probability is not None:
+                for one, row in zip(found, rows, strict=True):
+                    one["probability"] = float(self.probability[i, row])
+            about: dict[str, Any] = {"query": name, "repetitions": int(self.repetitions[i]), "best": found}
+            if self.seen[i]:
+                about |= {"seen": self.seen[i], "rank": None if np.isnan(rank[i]) else float(rank[i])}
+            if members:
+                about["sets"] = {coverage: list(sets[i]) for coverage, sets in members.items()}
+            queries.append(about)
+        return {"gallery_size": len(self.gallery), "notes": list(self.notes), "queries": queries}
+
+
+class Retriever:
+    """A trained model with a gallery, ready for signals.
+
+    Parameters
+    ----------
+    model : Model
+    gallery : ImageGallery
+    calibration : Calibration, optional
+        Without it there are no probabilities and no sets.
+
+    Examples
+    --------
+    >>> retriever = Retriever.load("runs/intra-subject/sub-01/ubp/seed-0", "my-photos")  # doctest: +SKIP
+    >>> retriever.retrieve("new-epo.fif", average=True).table(top=3)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Model, gallery: ImageGallery, calibration: Calibration | None = None) -> None:
+        self.model, self.gallery, self.calibration = model, gallery, calibration
+        self._images = unit(model.embed_images(gallery.vectors))
+        self._reference = None if calibration is None else unit(calibration.reference)
+        if self._reference is not None and self._reference.shape[1] != self._images.shape[1]:
+            raise InputError(
+                "The calibration and the gallery have vectors of different lengths; train the model again."
+            )
+        self._confidence: dict[int, Any] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: Path | str,
+        gallery: Path | str | None = None,
+        *,
+        split: str | None = None,
+        encoder: str | None = None,
+        common: Common = Common(),
+    ) -> "Retriever":
+        """Read a model's folder and open a gallery; see :func:`ubp.image_gallery.open_gallery`.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no finished model, or the gallery cannot be used.
+        """
+        loaded = Model.load(model)
+        calibration = Calibration.load(model, loaded.description)
+        opened = open_gallery(gallery, loaded.description, split=split, encoder=encoder, common=common)
+        return cls(loaded, opened, calibration)
+
+    def retrieve(
+        self,
+        signals: "Path | str | np.ndarray | mne.BaseEpochs",
+        *,
+        average: bool = False,
+        multiply: float = 1.0,
+        subject: str | None = None,
+        split: str = "test",
+        trials: Sequence[int] = (),
+        image_column: str | None = None,
+        channels: Sequence[str] | None = None,
+        sfreq: float | None = None,
+        tmin: float | None = None,
+    ) -> Retrieval:
+        """Rank the gallery for signals of any source, adapted to the model.
+
+        Parameters
+        ----------
+        signals : path, array or mne.BaseEpochs
+            See :func:`ubp.data.given.given_signals`, as for the parameters that are not here.
+        average, multiply
+            See :func:`ubp.adapt.adapt`.
+        subject : str, optional
+            Whose signals: of a study with several; by default the model's, if the study has it.
+
+        Raises
+        ------
+        InputError
+            When the signals cannot be read, or not be brought to what the model needs.
+        """
+        about = self.model.description
+        if subject is None and isinstance(signals, Path | str) and (Path(signals) / about.subject).is_dir():
+            subject = about.subject
+        given = given_signals(
+            signals,
+            subject=subject,
+            split=split,
+            trials=trials,
+            image_column=image_column,
+            channels=channels,
+            sfreq=sfreq,
+            tmin=tmin,
+        )
+        return self.rank(adapt(given, self.model, average, multiply), given.subject)
+
+    def rank(self, queries: Queries, subject: str | None = None) -> Retrieval:
+        """Rank the gallery for signals that are as the model needs them.
+
+        Parameters
+        ----------
+        queries : Queries
+        subject : str, optional
+            Whose they are; by default the model's subject.
+        """
+        brain = self.model.embed(queries.signals, subject)
+        directions = unit(brain)
+        similarity = directions @ self._images.T
+        notes = list(queries.notes)
+        if self.calibration is None or self._reference is None:
+            notes.append(NO_CONFIDENCE)
+            probability, sizes = None, {}
+        else:
+            sharpness = self.model.sharpness(brain)[:, None]
+            probability = np.empty(similarity.shape)
+            sizes = {coverage: np.empty(len(brain), int) for coverage in COVERAGES}
+            reference = directions @ self._reference.T * sharpness
+            for count in np.unique(queries.repetitions):
+                rows = queries.repetitions == count
+                confidence = self.confidence(int(count))
+                scaled = similarity[rows] * sharpness[rows]
+                probability[rows] = confidence.probability(scaled)
+                for coverage, found in confidence.set_sizes(scaled, reference[rows]).items():
+                    sizes[coverage][rows] = found
+            notes += self._assumptions(queries, subject)
+        return Retrieval(
+            queries.names,
+            queries.images,
+            self.gallery.images,
+            similarity,
+            queries.repetitions,
+            probability,
+            sizes,
+            tuple(notes),
+        )
+
+    def confidence(self, repetitions: int) -> Any:
+        """What the calibration says of queries of so many averaged repetitions computed once."""
+        if self.calibration is None:
+            raise InputError(NO_CONFIDENCE)
+        if repetitions not in self._confidence:
+            self._confidence[repetitions] = self.calibration.confidence(repetitions)
+        return self._confidence[repetitions]
+
+    def _assumptions(self, queries: Queries, subject: str | None) -> list[str]:
+        """Where the guarantee of the sets does not reach."""
+        about, calibration = self.model.description, self.calibration
+        notes: list[str] = []
+        if calibration is None:
+            return notes
+        most = max(calibration.answers)
+        if queries.repetitions.max() > most:
+            notes.append(
+                f"Sets were calibrated on means of {most} repetitions: with more, they are larger than need be."
+            )
+        people = {who for who, _ in calibration.held.calibration}
+        who = subject or about.subject
+        if who not in people:
+            notes.append(f"Sets were calibrated on {', '.join(sorted(people))}; that they cover for {who} is assumed.")
+        n = len(calibration.held.calibration)
+        whole = [coverage for coverage in COVERAGES if not np.isfinite(self.confidence(most).thresholds[coverage])]
+        if whole:
+            listed = ", ".join(f"{100 * coverage:g}" for coverage in whole)
+            notes.append(
+                f"{n} calibration concepts are too few for sets of {listed} %, so these are the whole gallery."
+            )
+        return notes
+
+
+def _largest(similarity: np.ndarray, top: int) -> np.ndarray:
+    """The first `top` columns of a stable descending sort of every row, without the sort."""
+    least = -np.partition(-similarity, top - 1, axis=1)[:, top - 1]
+    order = np.empty((len(similarity), top), int)
+    for i, (row, bound) in enumerate(zip(similarity, least, strict=True)):
+        near = np.flatnonzero(row >= bound)
+        order[i] = near[np.argsort(-row[near], kind="stable")][:top]
+    return order
