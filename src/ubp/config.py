@@ -186,6 +186,8 @@ class TrainOptions:
         normalised, scale exp) or atm-s (scale as it is, brain side not normalised).
     beta1 : float
         Decay of AdamW's mean of gradients.
+    average : bool
+        Train on the mean of the trials of an image; False on every single trial.
     """
 
     brain_encoder: str = "eegproject"
@@ -200,6 +202,7 @@ class TrainOptions:
     shuffle_pairs: bool = False
     loss: str = "ubp"
     beta1: float = 0.9
+    average: bool = True
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

@@ -73,8 +73,11 @@ class Job:
         study : Study
         split : {"train", "test"}
         **options
-            Passed on to :meth:`ubp.data.study.Recording.load`.
+            Passed on to :meth:`ubp.data.study.Recording.load`. Training trials of an image are averaged if the
+            options of training say so.
         """
+        if split == "train":
+            options.setdefault("average", self.options.average)
         select = intra_subject if self.setting == "intra-subject" else inter_subject
         return select(study, self.subject, split, channels=self.channels, window=self.window, **options)
 

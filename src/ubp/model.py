@@ -25,7 +25,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
-LATER_OPTIONS = ("loss", "beta1")
+LATER_OPTIONS = ("loss", "beta1", "average")
 
 
 @dataclass(frozen=True)

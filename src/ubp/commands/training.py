@@ -48,6 +48,30 @@ def train(
     preset `ubp` is trained.
     """
     study = Study.open(path, common.allow_shared_concepts)
+    jobs = plan_jobs(
+        study, encoder, presets, methods, width, step, subjects, setting, seeds, channels, window, options, changes
+    )
+    folders = train_jobs(study, jobs, out, checkpoint_every, common)
+    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
+    return folders
+
+
+def plan_jobs(
+    study: Study,
+    encoder: str = "gabor",
+    presets: Sequence[str] | None = None,
+    methods: Sequence[str] = (),
+    width: int = 51,
+    step: int = 6,
+    subjects: Sequence[str] | None = None,
+    setting: str = "intra-subject",
+    seeds: Sequence[int] = (0,),
+    channels: Sequence[str] | None = None,
+    window: tuple[float, float] | None = None,
+    options: TrainOptions | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """What :func:`train` trains, checked before anything is computed: a job for every subject, method and seed."""
     changes = dict(changes or {})
     own = replace(options or TrainOptions(), **changes)
     if presets is None:
@@ -67,8 +91,16 @@ def train(
     ]
     for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
         check_shape(study, job)
+    return jobs
+
+
+def train_jobs(
+    study: Study, jobs: Sequence[Job], out: Path, checkpoint_every: float = 20.0, common: Common = Common()
+) -> list[Path]:
+    """Train the models of jobs that share an image encoder, each below `out`; returns their folders."""
     where = pick_device(common.device)
-    vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common)
+    levels = [level for job in jobs for level in job.preset.ladder]
+    vectors = build_store(study, jobs[0].vision_encoder, levels, common)
     folders = []
     with progress(common.quiet) as bar:
         task = bar.add_task("training", total=sum(job.options.epochs for job in jobs))
@@ -82,7 +114,6 @@ def train(
             folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
             finished += job.options.epochs
             bar.update(task, completed=finished)
-    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
 
@@ -132,9 +163,10 @@ def evaluate_models(
     n_way: Sequence[int] = (),
     k: int = 5,
     ridge: bool = True,
+    ranks: Path | None = None,
     common: Common = Common(),
 ) -> Results:
-    """Evaluate models by their folders, all below `root`; writes the `ranks.csv` of each and prints nothing."""
+    """Evaluate models by their folders, all below `root`; prints nothing, and writes the `ranks.csv` of each."""
     evaluation = Evaluation(
         store_finder(encoder, common),
         Study.open(study, common.allow_shared_concepts) if study else None,
@@ -146,6 +178,7 @@ def evaluate_models(
         ridge=ridge,
         device=str(pick_device(common.device)),
         root=root,
+        ranks=ranks,
     )
     with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))
