@@ -114,12 +114,12 @@ def signal_variability(found: Variances, channels: NDArray[np.integer] | None = 
 
     .. math:: v = \frac{1}{C T} \sum_{ct} \frac{\sigma_{e,ct}}{\sqrt{\sigma_{e,ct}^2 + \sigma_{a,ct}^2}}
 
-    0: trials of an image are all alike; 1: they differ as much as trials of different images. It has no unit and depends
-    neither on the scale of a channel nor on the number of trials, so that subjects of one study can be compared.
+    0: trials of an image are all alike; 1: they differ as much as trials of different images. It has no unit and
+    depends neither on the scale of a channel nor on the number of trials, so subjects of one study can be compared.
 
-    The paper of the method (Wu et al., CVPR 2025) correlates a "variability" of each subject with its accuracy. Its main
-    text does not define it; this definition is ours, so figures are comparable with the published ones in sign and order
-    at best.
+    The paper of the method (Wu et al., CVPR 2025) correlates a "variability" of each subject with its accuracy. Its
+    main text does not define it; this definition is ours, so figures are comparable with the published ones in sign and
+    order at best.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.reproductions import REPRODUCTIONS
 from ubp.reproduce.scale import PUBLISHED, SMALL, SMALL_MEG, Scale
 from ubp.reproduce.setup import Choices, Setup
+from ubp.sheets import Sheet
 from ubp.tables import sheet_table, table
 
 ALL = "all"
@@ -116,8 +117,8 @@ def reproduce(
     Raises
     ------
     InputError
-        When the name is unknown, there is no study or one too many, a choice is impossible, or the folder holds models of
-        another study or of other options. What was computed stays.
+        When the name is unknown, there is no study or one too many, a choice is impossible, or the folder holds models
+        of another study or of other options. What was computed stays.
     """
     if name not in REPRODUCTIONS and name != ALL:
         raise unknown("table or figure", name, [*REPRODUCTIONS, ALL])
@@ -129,7 +130,13 @@ def reproduce(
         raise InputError("There is no study to reproduce from; give its folder, or --small to simulate one.")
     only_meg = name != ALL and REPRODUCTIONS[name].meg
     places = Places(
-        out, study, study if only_meg else meg, *(scales if small else (None, None)), choices=choices, common=common
+        out,
+        None if only_meg else study,
+        study if only_meg else meg,
+        scales[0] if small else None,
+        scales[1] if small else None,
+        choices,
+        common,
     )
     names, missing = list(REPRODUCTIONS) if name == ALL else [name], {}
     if name == ALL and meg is None and not small:
@@ -162,13 +169,19 @@ def _make(places: Places, plans: Mapping[str, Plan], missing: Mapping[str, str],
         outputs[name] = REPRODUCTIONS[name].make(shared, plan)
         outputs[name].save(places.out, name)
         for sheet in outputs[name].sheets:
-            console.print(sheet_table(sheet))
+            _show(sheet)
         say(f"{name}: {', '.join(outputs[name].files(name))} in {places.out}, {time.monotonic() - start:.0f} s.\n")
     if page:
         studies = {("MEG study" if REPRODUCTIONS[name].meg else "Study"): places.setup(name) for name in plans}
         write_index(places.out, outputs, studies, missing)
         say(f"Everything on one page: {places.out / INDEX}")
     return outputs
+
+
+def _show(sheet: Sheet) -> None:
+    """Print a sheet whole, however many subjects it has: a terminal that is too narrow wraps its lines."""
+    shown = sheet_table(sheet)
+    console.print(shown, width=max(console.width, console.measure(shown).maximum), crop=False)
 
 
 def _print_counts(places: Places, plans: Mapping[str, Plan]) -> None:

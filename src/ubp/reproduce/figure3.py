@@ -65,8 +65,8 @@ def plan(setup: Setup) -> Plan:
 
 
 def make(models: Models, plan: Plan) -> Output:
-    """Similarities after training, of all training pairs and of the test pairs; the matrices are of the first subject."""
-    setup, (group,) = models.setup, plan.groups
+    """Similarities after training, of all training and test pairs; the matrices are of the first subject."""
+    (group,) = plan.groups
     folders = models.trained(group)
     rows, shown = [], {}
     for folder in folders:
@@ -80,16 +80,17 @@ def make(models: Models, plan: Plan) -> Output:
     about = Model.load(folders[0]).description
     notes = (
         f"{about.method}, {counted(len(folders), 'subject')}, seed {about.seed}, image encoder {about.vision_encoder}. "
-        f"Similarity as in the loss ({about.options.loss}): scaled by the learned temperature, images at the middle level. "
-        f"Interval: mean ± z standard deviations of the diagonal, z {table['z'].iloc[0]:.3g} for "
-        f"{about.preset.confidence:.0%}. Pairs below it would get more blur in a further epoch, those above less. In training "
-        "the same is done with smoothed similarities, batch by batch; test pairs get no level, their counts only show how "
-        "they would lie. There are no published figures.",
+        f"Similarity as in the loss ({about.options.loss}): scaled by the learned temperature, images at the middle "
+        f"level. Interval: mean ± z standard deviations of the diagonal, z {table['z'].iloc[0]:.3g} for "
+        f"{about.preset.confidence:.0%}. Pairs below it would get more blur in a further epoch, those above less. In "
+        "training the same is done with smoothed similarities, batch by batch; test pairs get no level, their "
+        "counts only "
+        "show how they would lie. More, base, less: pairs at each level. There are no published figures.",
         *plan.notes,
     )
     caption = (
-        f"{about.subject}. Left: similarity of {SHOWN} pairs or fewer (rows: brain, columns: images); the diagonal is of "
-        "matched pairs. Right: distribution of the diagonal of all pairs, the interval shaded, colours by level. "
+        f"{about.subject}. Left: similarity of {SHOWN} pairs or fewer (rows: brain, columns: images); the diagonal is "
+        "of matched pairs. Right: distribution of the diagonal of all pairs, the interval shaded, colours by level. "
         + " ".join(notes)
     )
     figure = matrices_figure(
@@ -152,9 +153,9 @@ def _sheet(table: pd.DataFrame, notes: tuple[str, ...]) -> Sheet:
             f"{row['deviation']:.2f}",
             f"{row['low']:.2f} to {row['high']:.2f}",
             f"{row['unmatched_mean']:.2f}",
-            *(f"{row[name]} ({row[name] / row['pairs']:.1%})" for name in ("more_blur", "base_blur", "less_blur")),
+            *(str(row[name]) for name in ("more_blur", "base_blur", "less_blur")),
         )
         for row in table.to_dict("records")
     )
-    header = ("pairs of", "pairs", "μ", "σ", "interval", "unmatched", "more blur", "base", "less blur")
+    header = ("pairs of", "pairs", "μ", "σ", "interval", "unmatched", "more", "base", "less")
     return Sheet(TITLE, header, rows, notes=notes)

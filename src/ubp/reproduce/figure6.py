@@ -130,5 +130,5 @@ def _sheet(table: pd.DataFrame, setting: str, k: int, notes: tuple[str, ...]) ->
         )
         for row in table.to_dict("records")
     )
-    header = ("width, px", "σ, px", "top-1 %", "95 % interval", f"top-{k} %", "gain", "95 % interval", "published")
-    return Sheet(f"{TITLE}, {setting}", header, rows, notes=notes)
+    header = ("width", "σ", "top-1 %", "95 % interval", f"top-{k} %", "gain", "95 % interval", "published")
+    return Sheet(f"{TITLE} (pixels), {setting}", header, rows, notes=notes)

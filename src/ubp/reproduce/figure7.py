@@ -9,7 +9,7 @@ from ubp.measures import measure
 from ubp.plots.conditions import conditions_figure
 from ubp.reproduce.models import Models, larger_k
 from ubp.reproduce.output import Output, Plan
-from ubp.reproduce.setup import Setup
+from ubp.reproduce.setup import Group, Setup
 from ubp.reproduce.wording import chance_text, described, interval, percent
 from ubp.results import Results
 from ubp.sheets import Sheet
@@ -24,7 +24,8 @@ WORDS = {True: "averaged", False: "single"}
 def plan(setup: Setup) -> Plan:
     """The methods trained on averaged trials, and on single ones."""
     names = setup.choices.methods or DEFAULT
-    groups, notes = [], ()
+    groups: list[Group] = []
+    notes: tuple[str, ...] = ()
     for average in (True, False):
         group, left_out = setup.usable(setup.group(names, SETTING, average=average))
         groups.append(group)
@@ -40,7 +41,9 @@ def make(models: Models, plan: Plan) -> Output:
     setup = models.setup
     tests = (True,) if all(_one_trial(setup, "test")) else (True, False)
     measures = [measure(f"top{k}") for k in sorted({1, larger_k(setup.study)})]
-    rows, bold, first, chance = [], set(), None, ""
+    rows: list[dict[str, Any]] = []
+    bold: set[int] = set()
+    first, chance = None, ""
     for group in plan.groups:
         for averaged in tests:
             measured = models.measured(group, ridge=True, single_trials=not averaged)
@@ -54,9 +57,10 @@ def make(models: Models, plan: Plan) -> Output:
                 rows.append(_row(found, method, group.average, averaged))
     table = pd.DataFrame(rows).assign(seeds=" ".join(map(str, setup.seeds)), protocol="inductive")
     notes = (
-        "Trained on the mean of an image's trials or on every single one; tested on queries that are the mean of all trials "
-        "of a test image, or single trials, every image counting the same. Bold: better than every other method in the same "
-        "condition, by the paired test with Holm's correction.",
+        "Trained on the mean of an image's trials or on every single one; tested on queries that are the mean of all "
+        "trials of a test image, or single trials, every image counting the same. Bold: better than every other "
+        "method in "
+        "the same condition, by the paired test with Holm's correction.",
         described(setup, first) if first else "",
         f"There are no published figures; chance {chance}.",
         *plan.notes,

@@ -1,5 +1,6 @@
 """Figure 8: what ubp adds to vanilla, for brain encoders and vision encoders."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ubp.published import published
 from ubp.reproduce.models import Models, larger_k
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Group, Setup
-from ubp.reproduce.wording import chance_text, counted, interval, percent
+from ubp.reproduce.wording import chance_text, counted, each_of, interval, percent
 from ubp.results import Results
 from ubp.sheets import Sheet
 from ubp.statistics import grand_mean
@@ -21,6 +22,8 @@ from ubp.statistics import grand_mean
 TITLE = "Figure 8: gain of ubp over vanilla"
 METHODS = ("vanilla", "ubp")
 SETTING = "intra-subject"
+
+Cells = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def plan(setup: Setup) -> Plan:
@@ -30,7 +33,9 @@ def plan(setup: Setup) -> Plan:
     subjects = setup.subjects if setup.choices.subjects else setup.subjects[: setup.scale.grid_subjects]
     seeds = setup.choices.seeds or setup.scale.grid_seeds
     usual = setup.group(METHODS, SETTING, subjects=subjects, seeds=seeds)
-    kept, notes, reasons = [], (), []
+    kept: list[str] = []
+    notes: tuple[str, ...] = ()
+    reasons: list[str] = []
     for brain in brains:
         try:
             setup.jobs(replace(usual, brain_encoder=brain, seeds=seeds[:1]))
@@ -65,25 +70,24 @@ def make(models: Models, plan: Plan) -> Output:
     group = plan.groups[0]
     notes = (
         f"ubp minus vanilla in top-1, points, paired over {counted(len(group.subjects), 'subject')}, "
-        f"{counted(len(group.seeds), 'seed')} and test images, in brackets 95 % bootstrap intervals over them; * where the "
-        f"interval leaves out 0 (not corrected for the number of cells). Study {setup.study.info.name!r}, {SETTING}, gallery "
-        f"of {'/'.join(sorted(set(map(str, table['gallery_size']))))} test images, chance {chance_text(table)}, inductive; "
+        f"{counted(len(group.seeds), 'seed')} and test images, 95 % bootstrap intervals over them; * where "
+        f"the interval leaves out 0 (not corrected for the number of cells). Study {setup.study.info.name!r}, "
+        f"{SETTING}, "
+        f"gallery of {each_of(table['gallery_size'])} test images, chance {chance_text(table)}, inductive; "
         "kernel widths in proportion to each encoder's input.",
         _published_gain(),
         *plan.notes,
     )
     brains, visions = (list(dict.fromkeys(each[name])) for name in ("brain_encoder", "vision_encoder"))
-    cells = each.set_index(["brain_encoder", "vision_encoder"])
-    grid = np.array([[100 * cells["difference"][brain, vision] for vision in visions] for brain in brains])
-    marks = np.array([[excludes_zero(cells.loc[(brain, vision)]) for vision in visions] for brain in brains])
+    cells = {(row["brain_encoder"], row["vision_encoder"]): row for row in rows}
+    grid = np.array([[100 * cells[brain, vision]["difference"] for vision in visions] for brain in brains])
+    marks = np.array([[excludes_zero(cells[brain, vision]) for vision in visions] for brain in brains])
     caption = "Gain in top-1 accuracy of ubp over vanilla, in points. " + " ".join(notes)
     figure = heat_figure(grid, marks, brains, visions, "gain (points)")
-    return Output(
-        TITLE, (_gains(cells, brains, visions, notes), _levels(cells, brains, visions)), each, figure, caption
-    )
+    return Output(TITLE, (_gains(cells, brains, visions), _each(cells, notes)), each, figure, caption)
 
 
-def excludes_zero(row: pd.Series) -> bool:
+def excludes_zero(row: Mapping[str, Any]) -> bool:
     """Whether the interval of a difference leaves out 0."""
     return bool(row["difference_low"] > 0 or row["difference_high"] < 0)
 
@@ -110,33 +114,34 @@ def _row(found: dict[str, Results], group: Group, k: int) -> dict[str, Any]:
     }
 
 
-def _gains(cells: pd.DataFrame, brains: list[str], visions: list[str], notes: tuple[str, ...]) -> Sheet:
-    rows = []
-    for brain in brains:
-        texts = []
-        for vision in visions:
-            row = cells.loc[(brain, vision)]
-            gain = percent(row["difference"], sign=True) + ("*" if excludes_zero(row) else "")
-            texts.append(f"{gain} ({interval(row['difference_low'], row['difference_high'], sign=True)})")
-        rows.append((brain, *texts))
-    return Sheet(f"{TITLE} in top-1, points", ("brain encoder", *visions), tuple(rows), notes=notes)
+def _gains(cells: Cells, brains: list[str], visions: list[str]) -> Sheet:
+    rows = tuple((vision, *(_gain(cells[brain, vision]) for brain in brains)) for vision in visions)
+    return Sheet(f"{TITLE} in top-1, points", ("vision encoder", *brains), rows)
 
 
-def _levels(cells: pd.DataFrame, brains: list[str], visions: list[str]) -> Sheet:
+def _gain(row: Mapping[str, Any]) -> str:
+    return percent(row["difference"], sign=True) + ("*" if excludes_zero(row) else "")
+
+
+def _each(cells: Cells, notes: tuple[str, ...]) -> Sheet:
     rows = tuple(
         (
-            brain,
-            *(" / ".join(percent(cells[f"{method}_top1"][brain, vision]) for method in METHODS) for vision in visions),
+            f"{brain}, {vision}",
+            *(percent(row[f"{method}_top1"]) for method in METHODS),
+            _gain(row),
+            interval(row["difference_low"], row["difference_high"], sign=True),
         )
-        for brain in brains
+        for (brain, vision), row in cells.items()
     )
-    return Sheet("Top-1 % of vanilla / ubp", ("brain encoder", *visions), rows)
+    header = ("encoders", *(f"{method} %" for method in METHODS), "gain", "95 % interval")
+    return Sheet("Top-1 of every pair of encoders", header, rows, notes=notes)
 
 
 def _published_gain() -> str:
     table = published("table3").set_index("transformation")["intra_top1"]
     gain = table["ubp"] - table["vanilla"]
     return (
-        f"Published for EEGProject and RN50 on THINGS-EEG2, mean over 10 subjects: {gain:+.1f} (Wu et al., CVPR 2025); its "
-        "other cells are in a figure without numbers that could be read here. Levels of two studies cannot be compared."
+        f"Published for EEGProject and RN50 on THINGS-EEG2, mean over 10 subjects: {gain:+.1f} (Wu et al., CVPR 2025); "
+        "its other cells are in a figure without numbers that could be read here. Levels of two studies cannot be "
+        "compared."
     )

@@ -12,10 +12,11 @@ from ubp.reproduce.setup import Setup
 
 INDEX = "index.html"
 WHAT = (
-    "The tables and figures of Wu et al., CVPR 2025 (Uncertainty-aware Blur Prior), made anew from this study by one command. "
-    "Every accuracy is inductive: each query is ranked alone among images that no method was trained on. Chance, ridge "
-    "regression, seeds and intervals stand beside; bold only where the corrected paired test supports it. Published figures "
-    "are shown where there are any: unless the study is the same, compare signs and order, not levels."
+    "The tables and figures of Wu et al., CVPR 2025 (Uncertainty-aware Blur Prior), made anew from this study by one "
+    "command. Every accuracy is inductive: each query is ranked alone among images that no method was trained on. "
+    "Chance, ridge "
+    "regression, seeds and intervals stand beside; bold only where the corrected paired test supports it. Published "
+    "figures are shown where there are any: unless the study is the same, compare signs and order, not levels."
 )
 
 

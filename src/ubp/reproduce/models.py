@@ -1,4 +1,4 @@
-"""The one way to scores: models of a group trained where they are missing, evaluated once, read back from their ranks."""
+"""The one way to scores: models trained where they are missing, evaluated once, and read back from their ranks."""
 
 import io
 from collections.abc import Sequence

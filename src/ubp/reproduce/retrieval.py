@@ -14,12 +14,13 @@ from ubp.reproduce import published_rows
 from ubp.reproduce.models import Measured, Models, larger_k
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
-from ubp.reproduce.wording import described, published_note
+from ubp.reproduce.wording import SOURCE, described, one_digit, published_note
 from ubp.results import Results, merged
 from ubp.sheets import Sheet
 from ubp.statistics import bootstrap_interval
 
 CHANCE, MEAN = "chance", "mean"
+ATM_S = "For ATM-S the paper prints other means: 28.5 / 60.4 intra-subject and 11.8 / 33.7 inter-subject."
 
 
 def plan_retrieval(setup: Setup) -> Plan:
@@ -47,7 +48,11 @@ def retrieval(models: Models, plan: Plan, title: str, dataset: str) -> Output:
         for setting in settings
         for each in measures
     ]
-    notes = (described(setup, first), published_note(setup, dataset, "retrieval"), *plan.notes)
+    notes = (
+        described(setup, first),
+        published_note(setup, dataset, "each method with its own image encoder"),
+        *plan.notes,
+    )
     sheets[-1] = Sheet(
         sheets[-1].title, sheets[-1].header, sheets[-1].rows, sheets[-1].bold, (*sheets[-1].notes, *notes)
     )
@@ -86,7 +91,7 @@ def _sheet(
         cells = [each.shown(float(scores[subject].mean())) if subject in scores else "" for subject in subjects]
         mean = each.shown(sum(float(values.mean()) for values in scores.values()) / len(scores))
         theirs = published_rows.mean(dataset, method, setting)
-        printed = f"{theirs[0 if each.name == 'top1' else 1]:.1f}" if theirs and each.name in ("top1", "top5") else ""
+        printed = one_digit(theirs[0 if each.name == "top1" else 1]) if theirs and each.name in ("top1", "top5") else ""
         rows.append((method, *cells, mean, f"{each.shown(low)} to {each.shown(high)}", printed))
     best = comparison.best(setting) if comparison else None
     bold = frozenset([1 + names.index(best)]) if best else frozenset()
@@ -140,6 +145,7 @@ def _published(dataset: str, setting: str) -> Sheet:
     for method, part in table.groupby("method", sort=False):
         cells = part.set_index("subject")
         both = [f"{cells['top1'][subject]:.1f} / {cells['top5'][subject]:.1f}" for subject in subjects]
-        rows.append((str(method), *both, f"{part['top1'].mean():.1f} / {part['top5'].mean():.1f}"))
+        rows.append((str(method), *both, f"{one_digit(part['top1'].mean())} / {one_digit(part['top5'].mean())}"))
     title = f"As published, {published_rows.TABLES[dataset].replace('_', ' ')}, {setting}, top-1 / top-5 %"
-    return Sheet(title, ("method", *subjects, MEAN), tuple(rows))
+    notes = (f"{SOURCE}; means are of the rows here.", *([ATM_S] if dataset == "things-eeg2" else []))
+    return Sheet(title, ("method", *subjects, MEAN), tuple(rows), notes=notes)

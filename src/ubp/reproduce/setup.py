@@ -127,7 +127,7 @@ class Setup:
                 raise unknown("setting", setting, SETTINGS)
         if INTER_SUBJECT in (chosen.settings or ()) and len(self.study.subjects) < 2:
             raise InputError(
-                f"{self.study.root} has only the subject {self.study.subjects[0]}; expected two or more for the setting "
+                f"{self.study.root} has only the subject {self.study.subjects[0]}; expected two or more for "
                 f"{INTER_SUBJECT}."
             )
 

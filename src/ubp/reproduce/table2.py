@@ -20,8 +20,8 @@ def plan(setup: Setup) -> Plan:
     info = setup.study.info
     if info.modality not in ("meg", "simulated"):
         raise InputError(
-            f"{setup.study.root} is a study of {info.modality}; table2 is of MEG and expects one of MEG, so give that, or "
-            "make table1 of this one."
+            f"{setup.study.root} is a study of {info.modality}; table2 is of MEG and expects one of MEG, so give that, "
+            "or make table1 of this one."
         )
     chosen = plan_retrieval(setup)
     if info.modality == "simulated":
@@ -35,6 +35,6 @@ def make(models: Models, plan: Plan) -> Output:
 
 
 SIMULATED = (
-    "The signals are simulated EEG sensors; what is like MEG is the design: few subjects, one trial of a training image, "
-    "many of a test image."
+    "The signals are simulated EEG sensors; what is like MEG is the design: few subjects, one trial of a training "
+    "image, many of a test image."
 )

@@ -33,7 +33,7 @@ def plan(setup: Setup) -> Plan:
 
 
 def make(models: Models, plan: Plan) -> Output:
-    """Train with every transformation; the gallery gets the one that the training images got (for `ubp` the middle level).
+    """Train with every transformation; the gallery gets the one of the training images (for `ubp` the middle level).
 
     Differences to the crisp images are paired over subjects, seeds and test images.
     """
@@ -60,8 +60,8 @@ def make(models: Models, plan: Plan) -> Output:
         parts.append(rows.assign(seeds=" ".join(map(str, group.seeds)), protocol=results.table["protocol"].iloc[0]))
     table = pd.concat(parts, ignore_index=True)
     caption = (
-        f"Top-1 accuracy with each transformation of the images (dot) with its 95 % bootstrap interval (bar), the published "
-        f"mean (diamond) and chance (dotted). {' '.join(dict.fromkeys(notes))}"
+        f"Top-1 accuracy with each transformation of the images (dot) with its 95 % bootstrap interval (bar), the "
+        f"published mean (diamond) and chance (dotted). {' '.join(dict.fromkeys(notes))}"
     )
     return Output(
         TITLE, tuple(sheets), table, retrieval_figure(table.rename(columns={"transformation": "method"})), caption
@@ -107,7 +107,7 @@ def compare_with_published(results: Results, results_top_k: Results, setting: st
 
 def header(k: int) -> tuple[str, ...]:
     """Columns of the table of accuracies."""
-    return ("images", "top-1 %", "95 % interval", f"top-{k} %", "95 % interval", "published top-1 / top-5 %")
+    return ("images", "top-1 %", "95 % interval", f"top-{k} %", "95 % interval", "published")
 
 
 def cells(rows: pd.DataFrame, k: int) -> tuple[tuple[str, ...], ...]:

@@ -32,9 +32,7 @@ def plan(setup: Setup) -> Plan:
         When there are fewer than 3 subjects.
     """
     if len(setup.subjects) < FEWEST:
-        raise InputError(
-            f"table4 correlates over subjects and got {len(setup.subjects)}; expected {FEWEST} or more of {setup.study.root}."
-        )
+        raise InputError(f"table4 correlates over subjects and got {len(setup.subjects)}; expected {FEWEST} or more.")
     group, notes = setup.usable(setup.group(setup.methods, SETTING))
     return Plan((group,), notes)
 
@@ -66,18 +64,18 @@ def make(models: Models, plan: Plan) -> Output:
     correlations, each = pd.DataFrame(rows), pd.DataFrame(points)
     notes = (
         f"Over {len(group.subjects)} subjects; 95 % bootstrap intervals over them, too narrow where they are so few. "
-        "Variability: mean over channels and times of the spread of trials of one image over the spread of all trials, of "
-        f"the {split} trials; the paper's main text does not define its own.",
+        "Variability: mean over channels and times of the spread of trials of one image over the spread of all trials, "
+        f"of the {split} trials; the paper's main text does not define its own.",
         described(setup, found["top1"]),
-        published_note(setup, "things-eeg2", "correlation with variability, 10 subjects"),
+        published_note(setup, "things-eeg2", "10 subjects"),
         *plan.notes,
     )
     sheets = [_sheet(correlations, kind, names) for kind in KINDS]
     sheets.append(_subjects(each, notes))
     table = each.merge(correlations, on="method").assign(split=split, seeds=" ".join(map(str, group.seeds)))
     caption = (
-        "Top-1 accuracy of every subject (dot, numbered as in the study) against the variability of its signals, with the "
-        "least-squares line and Pearson's r. " + " ".join(notes)
+        "Top-1 accuracy of every subject (dot, numbered as in the study) against the variability of its signals, with "
+        "the least-squares line and Pearson's r. " + " ".join(notes)
     )
     return Output(TITLE, tuple(sheets), table, relation_figure(each, correlations), caption)
 
@@ -120,14 +118,15 @@ def _sheet(correlations: pd.DataFrame, kind: str, names: list[str]) -> Sheet:
             column = f"{kind}_{name}"
             texts += [_signed(row[column]), _between(row[f"{column}_low"], row[f"{column}_high"])]
             texts.append(_signed(row[f"published_{column}"]))
-        rows.append((*texts, str(row["n"])))
-    columns = [text for name in names for text in (f"r, top-{name[3:]}", "95 % interval", "published")]
-    return Sheet(f"{TITLE}, {kind.capitalize()}", ("method", *columns, "n"), tuple(rows))
+        rows.append(tuple(texts))
+    columns = [text for name in names for text in (f"top-{name[3:]}", "95 % interval", "published")]
+    title = f"{TITLE}: {kind.capitalize()}, n = {correlations['n'].iloc[0]}"
+    return Sheet(title, ("method", *columns), tuple(rows))
 
 
 def _subjects(each: pd.DataFrame, notes: tuple[str, ...]) -> Sheet:
     methods = list(dict.fromkeys(each["method"]))
-    top1 = each.set_index(["subject", "method"])["top1"]
+    top1 = {(row["subject"], row["method"]): row["top1"] for row in each.to_dict("records")}
     variability = each.drop_duplicates("subject").set_index("subject")["variability"]
     rows = tuple(
         (str(subject), f"{value:.3f}", *(f"{100 * top1[subject, method]:.1f}" for method in methods))

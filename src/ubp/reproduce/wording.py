@@ -1,5 +1,6 @@
 """Sentences and cells that all tables share."""
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -23,20 +24,25 @@ def described(setup: Setup, results: Results, gallery: str = "") -> str:
     return (
         f"Ours: study {setup.study.info.name!r}, {counted(table['subject'].nunique(), 'subject')}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, image encoder {encoders}, "
-        f"{'/'.join(channels)} channels; gallery of {'/'.join(sorted(set(map(str, table['gallery_size']))))} test images"
+        f"{'/'.join(channels)} channels; gallery of {each_of(table['gallery_size'])} test images"
         f"{gallery or ', each at the blur of its method'}; {query}; {first['protocol']}; chance {chances}; "
         "per cent, 95 % bootstrap intervals over subjects, seeds and images."
     )
+
+
+def each_of(values: pd.Series) -> str:
+    """Different values, joined."""
+    return "/".join(sorted(set(map(str, values))))
 
 
 def chance_text(table: pd.DataFrame) -> str:
     """Chance of top-1 and of the larger top-k, in per cent."""
     sizes = table["gallery_size"].astype(int)
     k = next(
-        (int(name[3:-7]) for name in table if name[:3] == "top" and name.endswith("_chance") and name != "top1_chance"),
+        (int(name[3:-7]) for name in map(str, table) if re.fullmatch(r"top\d+_chance", name) and name != "top1_chance"),
         1,
     )
-    levels = {k: f"{100 * float((k / sizes).mean()):.2g} %" for k in sorted({1, k})}
+    levels = {k: f"{100 * float((k / sizes).mean()):.3g} %" for k in sorted({1, k})}
     return " and ".join(f"{text} (top-{k})" for k, text in levels.items())
 
 
@@ -55,7 +61,7 @@ def same_study(setup: Setup, dataset: str) -> bool:
 def published_note(setup: Setup, dataset: str, what: str) -> str:
     """Where published figures are from, and what they can be compared with."""
     facts = DATASETS[dataset]
-    text = f"Published: {SOURCE}, {what}, on {facts.title}, gallery of 200, each method with its own image encoder"
+    text = f"Published: {SOURCE}, {what}, on {facts.title}, gallery of 200"
     if same_study(setup, dataset):
         return f"{text}; the same recordings, so levels can be compared where encoder, channels and subjects agree."
     return f"{text}: another study, so levels cannot be compared, only signs and order."
@@ -64,6 +70,11 @@ def published_note(setup: Setup, dataset: str, what: str) -> str:
 def percent(value: float, sign: bool = False) -> str:
     """A share in per cent; empty for NaN."""
     return "" if pd.isna(value) else f"{100 * value:{'+' if sign else ''}.1f}"
+
+
+def one_digit(value: float) -> str:
+    """A figure in per cent with one digit, halves away from zero in spite of binary rounding."""
+    return f"{value + 1e-9:.1f}"
 
 
 def interval(low: float, high: float, sign: bool = False) -> str:
