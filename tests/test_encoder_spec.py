@@ -79,7 +79,7 @@ def test_reading():
         ("timm:test_vit/none,size=big", ("size=big", "1 to 4096")),
         ("timm:test_vit/none,size=8", ("cannot encode images of 8 pixels",)),
         ("RN50/none,size=128", ("unknown option 'size'",)),
-        ("gabor,layer=3", ("has the option 'layer'", "open_clip: and timm:")),
+        ("pixels,layer=3", ("has the option 'layer'", "open_clip: and timm:")),
         ("onnx:a.onnx,pool=mean", ("has the option 'pool'", "renamed")),
     ],
 )

@@ -40,14 +40,15 @@ def methods_sheet(comparison: Comparison, setting: str) -> Sheet:
     notes = (
         "Mean over subjects, seeds and test images; intervals by bootstrap over all three. "
         f"Chance {chance}; gallery of {_each(part['gallery_size'])} images; {averaged}; {_each(part['protocol'])}.",
-        _bold_note(comparison, setting),
+        bold_note(comparison, setting),
     )
     header = ("method", measure.heading, "95 % interval", "subjects", "seeds")
     bold = frozenset(np.flatnonzero(part["best"]).tolist())
     return Sheet(f"{measure.label.capitalize()}, {setting}", header, rows, bold, tuple(filter(None, notes)))
 
 
-def _bold_note(comparison: Comparison, setting: str) -> str:
+def bold_note(comparison: Comparison, setting: str) -> str:
+    """Why a row is in bold, or why none is."""
     best, leaders = comparison.best(setting), comparison.leaders(setting)
     if best is not None:
         return f"Bold: better than every other method, Holm-corrected p at most {ALPHA:g}."

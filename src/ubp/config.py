@@ -203,6 +203,8 @@ class TrainOptions:
     calibration_concepts : int
         Training concepts held out for the confidence of `ubp retrieve`, others than those of validation; 0 for none.
         Without validation concepts a third of them fits the temperature. At least 10; 19 for sets of 95 %.
+    average_training : bool
+        Train on the mean of the trials of an image; False on every single trial.
     """
 
     brain_encoder: str = "eegproject"
@@ -218,6 +220,7 @@ class TrainOptions:
     loss: str = "ubp"
     beta1: float = 0.9
     calibration_concepts: int = 0
+    average_training: bool = True
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

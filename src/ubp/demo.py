@@ -7,7 +7,7 @@ from pathlib import Path
 from ubp.commands.training import evaluate, train
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
-from ubp.data.simulated import Simulation, simulate, source
+from ubp.data.simulated import Simulation, simulate, simulation_of
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.progress import say
@@ -27,7 +27,7 @@ def simulated_study(folder: Path, simulation: Simulation, quiet: bool, who: str)
         When the folder holds another study; `who` names what wanted this one.
     """
     study = simulate(folder, simulation, quiet=quiet) if not folder.exists() else Study.open(folder)
-    if study.info.source != source(simulation):
+    if simulation_of(study.info.source) != simulation:
         raise InputError(f"{folder} is not the study that {who} simulates; choose another folder for {who}.")
     return study
 

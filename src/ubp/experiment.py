@@ -92,8 +92,11 @@ class Job:
         study : Study
         split : {"train", "test"}
         **options
-            Passed on to :meth:`ubp.data.study.Recording.load`.
+            Passed on to :meth:`ubp.data.study.Recording.load`. Training trials of an image are averaged if the
+            options of training say so.
         """
+        if split == "train":
+            options.setdefault("average", self.options.average_training)
         select = intra_subject if self.setting == "intra-subject" else inter_subject
         return select(study, self.subject, split, channels=self.channels, window=self.window, **options)
 
@@ -146,7 +149,8 @@ class TrainingData:
         """What decides them, within one study."""
         options = job.options
         selection = job.setting, job.subject, job.channels, job.window
-        return *selection, options.validation_concepts, options.calibration_concepts, options.standardise
+        split = options.validation_concepts, options.calibration_concepts, options.average_training
+        return *selection, *split, options.standardise
 
 
 @dataclass(frozen=True)

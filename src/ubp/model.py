@@ -31,7 +31,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
-LATER_OPTIONS = ("loss", "beta1", "calibration_concepts")
+LATER_OPTIONS = ("loss", "beta1", "calibration_concepts", "average_training")
 TEXT = ("text", "text_fingerprint", "text_dim")
 
 

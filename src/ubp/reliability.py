@@ -109,6 +109,37 @@ def trial_variability(found: Variances) -> Array:
     return np.sqrt(share)
 
 
+def signal_variability(found: Variances, channels: NDArray[np.integer] | None = None) -> float:
+    r"""How variable the signals of one subject are: the mean over channels and times of :func:`trial_variability`.
+
+    .. math:: v = \frac{1}{C T} \sum_{ct} \frac{\sigma_{e,ct}}{\sqrt{\sigma_{e,ct}^2 + \sigma_{a,ct}^2}}
+
+    0: trials of an image are all alike; 1: they differ as much as trials of different images. It has no unit and
+    depends neither on the scale of a channel nor on the number of trials, so subjects of one study can be compared.
+
+    The paper of the method (Wu et al., CVPR 2025) correlates a "variability" of each subject with its accuracy. Its
+    main text does not define it; this definition is ours, so figures are comparable with the published ones in sign and
+    order at best.
+
+    Parameters
+    ----------
+    found : Variances
+        Of arrays of shape (n_channels, n_times).
+    channels : int array, optional
+        Rows to take; by default all. Constant channels have no part.
+
+    Raises
+    ------
+    ValueError
+        When no image has two trials, or every channel is constant.
+    """
+    values = trial_variability(found)
+    values = values if channels is None else values[channels]
+    if not np.isfinite(values).any():
+        raise ValueError("No image has two trials of a signal that changes; variability needs repeated trials.")
+    return float(np.nanmean(values))
+
+
 def split_half(blocks: Blocks, n_splits: int = 10, seed: int = 0) -> Array:
     r"""Correlation over images of the means of two random halves of their trials, averaged over splits.
 

@@ -1,7 +1,7 @@
 """All runs of a folder evaluated into one table, summarised and compared."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
@@ -56,6 +56,11 @@ class Results:
     def images(self, setting: str, method: str, subject: str) -> tuple[str, ...]:
         """Test images of a subject, in the order of the scores."""
         return tuple(next(iter(self.hits[setting, method][subject].values())).index)
+
+    def renamed(self, names: Mapping[str, str]) -> "Results":
+        """The same with other names of methods, where `names` has them."""
+        hits = {(setting, names.get(method, method)): runs for (setting, method), runs in self.hits.items()}
+        return Results(self.table.assign(method=self.table["method"].replace(names)), hits)
 
     def interval(self, setting: str, method: str, scores: dict[str, np.ndarray] | None = None) -> tuple[float, float]:
         """Bootstrap interval of a method's mean, or of the mean of what :meth:`differences` gave."""
@@ -142,6 +147,17 @@ class Results:
         """Write `results.csv`, `summary.csv` and `comparisons.csv`, each atomically."""
         for name, table in ((RESULTS, self.table), (SUMMARY, self.summary()), (COMPARISONS, self.comparisons())):
             write_text(folder / name, table.to_csv(index=False))
+
+
+def merged(parts: Iterable[Results]) -> Results:
+    """Results side by side, as if evaluated together; no two may hold one method in one setting."""
+    parts = list(parts)
+    hits: dict[tuple[str, str], dict[str, dict[int, pd.Series]]] = {}
+    for part in parts:
+        for key in set(part.hits) & set(hits):
+            raise ValueError(f"{key[1]} occurs twice in {key[0]}; give it another name first.")
+        hits |= part.hits
+    return Results(pd.concat([part.table for part in parts], ignore_index=True), hits)
 
 
 def collect(found: Iterable[tuple[dict[str, Any], Ranking]]) -> Results:
@@ -246,6 +262,8 @@ class Evaluation:
         `ranks.csv` are written below a folder of their own.
     text : Path, optional
         Where the models' text features lie now, for class features; by default where they were in training.
+    ranks : Path, optional
+        Folder where every run's `ranks.csv` goes, under the run's name, instead of to the run itself.
     """
 
     store_for: StoreFor
@@ -260,6 +278,7 @@ class Evaluation:
     root: Path | None = None
     class_features: bool = False
     text: Path | None = None
+    ranks: Path | None = None
 
     def run(self, folders: Iterable[Path], after_run: Callable[[str], None] | None = None) -> Results:
         """Evaluate the models, each on the test trials of its subject, and write their `ranks.csv`."""
@@ -267,7 +286,8 @@ class Evaluation:
         for study, same in self.groups(folders):
             test = Job.of(same[0][1]).trials(study, "test", average=self.average, repetitions=self.repetitions)
             for decoder in self.decoders(study, same, test):
-                found.append(self.rank(decoder, test, decoder.folder))
+                folder = self.ranks / decoder.row["run"] if self.ranks else decoder.folder
+                found.append(self.rank(decoder, test, folder))
                 if after_run and decoder.row["method"] != RIDGE:
                     after_run("{subject} {method} seed {seed}".format(**decoder.row))
         return collect(found)

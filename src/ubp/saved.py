@@ -1,6 +1,6 @@
 """Evaluated runs read back from their tables, without signals, images or models."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class _Saved:
     ranks: pd.DataFrame
 
 
-def read_results(folders: Iterable[Path | str], measure: Measure) -> Results:
+def read_results(folders: Iterable[Path | str], measure: Measure, only: Collection[str] | None = None) -> Results:
     """Scores by image of all runs that `ubp evaluate` left in these folders.
 
     Runs of one method in several folders are put together if they have the same options and do not contradict each
@@ -42,6 +42,8 @@ def read_results(folders: Iterable[Path | str], measure: Measure) -> Results:
     folders : iterable of path
         Each holds a `results.csv`, or is that file; a folder named twice counts once.
     measure : Measure
+    only : collection of str, optional
+        Runs to read, by their names in `results.csv`; by default all.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def read_results(folders: Iterable[Path | str], measure: Measure) -> Results:
     places = {_folder(Path(folder)).resolve(): _folder(Path(folder)) for folder in folders}
     if not places:
         raise InputError("No folder of runs was given; expected one that `ubp evaluate` wrote results.csv to.")
-    saved = {folder: _read(folder) for folder in places.values()}
+    saved = {folder: _read(folder, only) for folder in places.values()}
     found = [one for runs in _told_apart(saved) for one in runs]
     _check_one_study(found)
     _check_same_way(found)
@@ -68,7 +70,7 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name == RESULTS else path
 
 
-def _read(folder: Path) -> list[_Saved]:
+def _read(folder: Path, only: Collection[str] | None = None) -> list[_Saved]:
     path = folder / RESULTS
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -84,6 +86,8 @@ def _read(folder: Path) -> list[_Saved]:
         )
     saved = []
     for row in table.to_dict("records"):
+        if only is not None and row["run"] not in only:
+            continue
         try:
             numbers: dict[str, float] = {name: float(row[name]) for name in NUMBERS}
             numbers |= {name: int(row[name]) for name in ("seed", "gallery_size")}

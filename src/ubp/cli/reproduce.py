@@ -1,72 +1,100 @@
-"""Commands that make the paper's tables."""
+"""The command that makes the paper's tables and figures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from ubp.cli.app import RESULTS, CommonOptions, Numbers, OptionalNames, app
+from ubp.cli.app import RESULTS, CommonOptions, Many, OptionalNames, Switch, app
+from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
 
-OptionalOptions = Annotated[TrainOptions | None, Parameter(name="*")]
-
-reproduce = App(
-    name="reproduce", help="The paper's tables, our numbers beside the published ones.", group=RESULTS, sort_key=12
-)
-app.command(reproduce)
+GivenTrainOptions: Any = given_options(TrainOptions)
+Options = Annotated[GivenTrainOptions, Parameter(name="*")]
+NONE_GIVEN = GivenTrainOptions()
+OptionalNumbers = Annotated[tuple[int, ...] | None, Many]
 
 
-@reproduce.command
-def table3(
+@app.command(group=RESULTS, sort_key=12)
+def reproduce(
+    name: str,
     study: Path | None = None,
     /,
     *,
-    out: Path = Path("table3"),
-    encoder: str = "gabor",
+    small: Switch = False,
+    meg: Path | None = None,
+    out: Path = Path("reproduced"),
+    encoder: str | None = None,
     width: int | None = None,
     step: int | None = None,
     subject: OptionalNames = None,
-    setting: str = "intra-subject",
-    seed: Numbers = (0, 1, 2),
+    method: OptionalNames = None,
+    setting: OptionalNames = None,
+    seed: OptionalNumbers = None,
     channels: OptionalNames = None,
-    options: OptionalOptions = None,
+    widths: OptionalNumbers = None,
+    brain: OptionalNames = None,
+    vision: OptionalNames = None,
+    dry_run: Switch = False,
+    options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
-    """Train and evaluate with each of ten image transformations; write table3.md and table3.csv. Stopped, it continues.
+    """Make a table or figure of the paper from a study, published numbers beside ours. Stopped, it continues.
 
     Parameters
     ----------
+    name : str
+        table1 (retrieval per subject), table2 (MEG), table3 (image transformations), table4 (accuracy and variability),
+        figure3 (similarity matrix and interval), figure6 (width of the blur), figure7 (averaged and single trials),
+        figure8 (brain and vision encoders), or all, which writes index.html too.
     study : Path
-        Folder of a study; without it, one is simulated.
+        Folder of a study; or give --small.
+    small : bool
+        Simulate a small study and train briefly: everything in minutes, without a download.
+    meg : Path
+        Folder of the MEG study of table2, for all.
     out : Path
-        Folder for runs and tables.
+        Folder for models, tables, figures and the page.
     encoder : str
-        Image encoder, as for `ubp train`.
+        Image encoder; by default RN50, with --small gabor.
     width : int
         Kernel width, odd; by default the true one of a simulated study, otherwise 51 of 224 pixels.
     step : int
         Change of the width for `ubp`, even; by default likewise, 6 of 224.
     subject : tuple of str
         By default all.
-    setting : str
-        intra-subject or inter-subject.
+    method : tuple of str
+        Methods or presets of table1, table2, table4, figure3 and figure7.
+    setting : tuple of str
+        intra-subject, inter-subject; by default both in table1 and table2, the first elsewhere.
     seed : tuple of int
-        One model of each row for each.
+        By default 0 to 4, with --small fewer.
     channels : tuple of str
-        By default all; of the study that is simulated here the posterior ones.
+        By default the 17 posterior ones of an EEG study that has them, otherwise all.
+    widths : tuple of int
+        Kernel widths of figure6; 1 is the crisp image.
+    brain : tuple of str
+        Brain encoders of figure8.
+    vision : tuple of str
+        Vision encoders of figure8.
+    dry_run : bool
+        Print how many models would be trained, and train none.
     """
-    from ubp.commands.reproduce import table3 as command
+    from ubp.commands.reproduce import reproduce as command
+    from ubp.reproduce.setup import Choices
 
-    command(
-        study,
-        out=out,
+    choices = Choices(
         encoder=encoder,
         width=width,
         step=step,
         subjects=subject,
-        setting=setting,
+        methods=method,
+        settings=setting,
         seeds=seed,
         channels=channels,
-        options=options,
-        common=common,
+        widths=widths,
+        brain_encoders=brain,
+        vision_encoders=vision,
+        changes=given(options),
     )
+    command(name, study, small=small, meg=meg, out=out, choices=choices, dry_run=dry_run, common=common)

@@ -5,6 +5,7 @@ import re
 from ubp.images.catalogue import About, about, find, libraries, paper_towers
 from ubp.images.encoders import USAGE
 from ubp.images.gabor import GaborEncoder
+from ubp.images.pixels import PixelEncoder
 from ubp.progress import console, say
 from ubp.tables import table
 
@@ -50,7 +51,11 @@ def _overview() -> list[str]:
     if rows:
         console.print(table("The paper's towers, by name alone", header, rows))
     gabor = GaborEncoder()
-    say(f"gabor: oriented energy, {gabor.size} pixels, {gabor.dim} numbers; needs no weights.")
+    say(
+        f"gabor: oriented energy, {gabor.size} pixels, {gabor.dim} numbers; needs no weights; ,size= takes 48, 144, ..."
+    )
+    pixels = PixelEncoder()
+    say(f"pixels: mean colours of a coarse grid, {pixels.size} pixels, {pixels.dim} numbers; needs no weights.")
     say(f"{USAGE['onnx']}: an ONNX file, with its preprocessing in a JSON file beside it.")
     for library, extra in (("open_clip", "clip"), ("timm", "timm")):
         found = f"{len(known[library])} models" if library in known else f"not here; pip install 'ubp[{extra}]'"
@@ -58,7 +63,7 @@ def _overview() -> list[str]:
     say("PRETRAINED is a checkpoint's tag, a local file, or none for random weights.")
     say("Options follow, ,layer= ,pool= and ,precision=, as in RN50,layer=3+4,pool=gem.")
     say("`ubp encoders PATTERN` finds models, and lists the layers of one.")
-    return [*(tower.name for tower in towers), "gabor"]
+    return [*(tower.name for tower in towers), "gabor", "pixels"]
 
 
 def _details(tower: About) -> None:

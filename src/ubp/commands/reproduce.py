@@ -1,217 +1,211 @@
-"""The paper's tables with our numbers beside the published ones."""
+"""The paper's tables and figures from a study, our numbers beside the published ones."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from ubp.commands.training import evaluate_models, train
-from ubp.config import SETTINGS, Common, TrainOptions, preset, unknown
-from ubp.data.forward import POSTERIOR
-from ubp.data.simulated import Simulation, simulation_of
+from ubp.config import Common, unknown
 from ubp.data.study import Study
-from ubp.demo import OPTIONS, SIMULATION, simulated_study
-from ubp.device import pick_device
-from ubp.files import write_text
-from ubp.images.blur_options import default_widths
-from ubp.images.encoders import image_encoder
-from ubp.measures import measure
+from ubp.demo import simulated_study
+from ubp.errors import InputError
 from ubp.progress import console, say
-from ubp.published import published
-from ubp.results import RESULTS, Results
-from ubp.saved import read_results
-from ubp.sheets import Sheet, markdown
-from ubp.statistics import grand_mean
-from ubp.tables import sheet_table
+from ubp.reproduce.index import INDEX, write_index
+from ubp.reproduce.models import Models, finished
+from ubp.reproduce.output import Output, Plan
+from ubp.reproduce.reproductions import REPRODUCTIONS
+from ubp.reproduce.scale import PUBLISHED, SMALL, SMALL_MEG, Scale
+from ubp.reproduce.setup import Choices, Setup
+from ubp.sheets import Sheet
+from ubp.tables import sheet_table, table
 
-NAME = "table3"
-K = 5
+ALL = "all"
 
 
-def table3(
-    study: Path | None = None,
-    out: Path = Path(NAME),
-    encoder: str = "gabor",
-    width: int | None = None,
-    step: int | None = None,
-    subjects: Sequence[str] | None = None,
-    setting: str = "intra-subject",
-    seeds: Sequence[int] = (0, 1, 2),
-    channels: Sequence[str] | None = None,
-    options: TrainOptions | None = None,
-    simulation: Simulation = SIMULATION,
-    common: Common = Common(),
-) -> pd.DataFrame:
-    """Table 3 of the paper: train and evaluate with every transformation of the images, published rows beside ours.
-
-    The gallery gets the transformation that the training images got, as in the released program (for `ubp` the middle
-    level). Differences to the crisp images are paired over subjects, seeds and test images.
+@dataclass(frozen=True)
+class Places:
+    """Where the studies lie, and where everything goes; a study is opened, or simulated, when it is first needed.
 
     Parameters
     ----------
-    study : Path, optional
-        By default a study is simulated in `out`, and trained on with the demo's settings.
     out : Path
-        Folder for runs, `table3.csv`, `table3.md` and `results.csv`, which `ubp compare` takes; run again, it continues
-        there.
-    encoder : str
-    width, step : int, optional
-        Kernel width and step; by default the true ones of a simulated study, otherwise the published 51 and 6 in
-        proportion to the encoder's input.
-    subjects : sequence of str, optional
-    setting : {"intra-subject", "inter-subject"}
-    seeds : sequence of int
-    channels : sequence of str, optional
-        By default all; of the study simulated here the posterior ones.
-    options : TrainOptions, optional
-        By default the published ones; for a study simulated here the demo's.
-    simulation : Simulation
-        What is simulated without a study.
+    study, meg : Path, optional
+        Folders of studies; None simulates where `small` says so.
+    small : Scale, optional
+        Scale of a simulated study, and of that instead of MEG.
+    small_meg : Scale, optional
+    choices : Choices
+    common : Common
+    """
+
+    out: Path
+    study: Path | None
+    meg: Path | None
+    small: Scale | None
+    small_meg: Scale | None
+    choices: Choices
+    common: Common
+
+    @cached_property
+    def main(self) -> Setup:
+        """The study of all but table 2."""
+        return self._setup(self.out, self.study, self.small)
+
+    @cached_property
+    def of_meg(self) -> Setup:
+        """The study of table 2."""
+        return self._setup(self.out / "meg", self.meg, self.small_meg)
+
+    def setup(self, name: str) -> Setup:
+        """The setup of a table or figure."""
+        return self.of_meg if REPRODUCTIONS[name].meg else self.main
+
+    def _setup(self, work: Path, path: Path | None, small: Scale | None) -> Setup:
+        if path is not None:
+            return Setup(
+                Study.open(path, self.common.allow_shared_concepts), work, PUBLISHED, self.choices, self.common
+            )
+        if small is None or small.simulation is None:
+            raise InputError("There is no study to reproduce from; give its folder, or --small to simulate one.")
+        study = simulated_study(
+            work / "study", small.simulation, self.common.quiet, f"`reproduce --small` in {self.out}"
+        )
+        common = replace(self.common, store=self.common.store or self.out / "features")
+        return Setup(study, work, small, self.choices, common)
+
+
+def reproduce(
+    name: str,
+    study: Path | None = None,
+    *,
+    small: bool = False,
+    meg: Path | None = None,
+    out: Path = Path("reproduced"),
+    choices: Choices = Choices(),
+    dry_run: bool = False,
+    scales: tuple[Scale, Scale] = (SMALL, SMALL_MEG),
+    common: Common = Common(),
+) -> dict[str, Output]:
+    """Make a table or figure of the paper, or all with one page; models that several need are trained once.
+
+    Parameters
+    ----------
+    name : str
+        A key of `REPRODUCTIONS`, or `all`.
+    study : Path, optional
+        Folder of a study; with `small` none.
+    small : bool
+        Simulate a small study in `out` and train briefly.
+    meg : Path, optional
+        Folder of the MEG study of table 2 in `all`; without it table 2 is left out there, unless `small` simulates one.
+    out : Path
+        Folder for models, evaluations, tables, figures and the page. Run again, it continues there.
+    choices : Choices
+        What to train, where it is not to be the default.
+    dry_run : bool
+        Print how many models there would be, and write nothing but the simulated study.
+    scales : (Scale, Scale)
+        What `small` means, for the main study and the one of MEG.
     common : Common
 
     Returns
     -------
-    DataFrame
-        A row per transformation in the paper's order; accuracies in 0..1, published ones too.
+    dict of str to Output
+        Empty for a dry run.
+
+    Raises
+    ------
+    InputError
+        When the name is unknown, there is no study or one too many, a choice is impossible, or the folder holds models
+        of another study or of other options. What was computed stays.
     """
-    if setting not in SETTINGS:
-        raise unknown("setting", setting, SETTINGS)
-    if study is None:
-        opened = simulated_study(out / "study", simulation, common.quiet, "table3")
-        channels, options = channels or POSTERIOR, options or OPTIONS
-        common = replace(common, store=common.store or out / "features")
-    else:
-        opened = Study.open(study, common.allow_shared_concepts)
-    width, step = _widths(opened, encoder, width, step, common)
-    folders = train(
-        opened.root,
-        out=out / "runs",
-        encoder=encoder,
-        presets=list(PRESET_OF.values()),
-        width=width,
-        step=step,
-        subjects=subjects,
-        setting=setting,
-        seeds=seeds,
-        channels=channels,
-        options=options,
-        common=common,
+    if name not in REPRODUCTIONS and name != ALL:
+        raise unknown("table or figure", name, [*REPRODUCTIONS, ALL])
+    if small and (study is not None or meg is not None):
+        raise InputError(f"The study {study or meg} was given and --small, which simulates one; give one of the two.")
+    if name != ALL and meg is not None:
+        raise InputError(f"--meg was given with {name}; it is for `all`, so give that study itself to table2.")
+    if study is None and not small:
+        raise InputError("There is no study to reproduce from; give its folder, or --small to simulate one.")
+    only_meg = name != ALL and REPRODUCTIONS[name].meg
+    places = Places(
+        out,
+        None if only_meg else study,
+        study if only_meg else meg,
+        scales[0] if small else None,
+        scales[1] if small else None,
+        choices,
+        common,
     )
-    k = min(K, len(opened.images("test")))
-    results = evaluate_models(folders, out, k=k, ridge=False, common=common)
-    write_text(out / RESULTS, results.table.to_csv(index=False))
-    rows = compare_with_published(results, read_results([out], measure(f"top{k}")), setting)
-    rows.insert(1, "level", [preset(name, width, step).base.name for name in rows["transformation"]])
-    sheets = (
-        Sheet(TITLE, ACCURACIES, _accuracies(rows)),
-        Sheet(GAINS_TITLE, GAINS, _gains(rows), notes=(_note(opened, encoder, setting, results.table),)),
-    )
-    write_text(out / f"{NAME}.csv", rows.to_csv(index=False))
-    write_text(out / f"{NAME}.md", "\n".join(map(markdown, sheets)))
-    for sheet in sheets:
-        console.print(sheet_table(sheet))
-    say(f"Written to {out}: {NAME}.csv, {NAME}.md, {RESULTS}.")
-    return rows
+    names, missing = list(REPRODUCTIONS) if name == ALL else [name], {}
+    if name == ALL and meg is None and not small:
+        names = [each for each in names if not REPRODUCTIONS[each].meg]
+        missing = {REPRODUCTIONS["table2"].title: "no MEG study was given; give one with --meg."}
+        say("table2 is left out: no MEG study was given; give one with --meg.")
+    plans: dict[str, Plan] = {}
+    for each in names:
+        try:
+            plans[each] = REPRODUCTIONS[each].plan(places.setup(each))
+        except InputError as error:
+            if name != ALL or each == names[0]:
+                raise
+            missing[REPRODUCTIONS[each].title] = str(error)
+            say(f"{each} is left out: {error}")
+    if dry_run:
+        _print_counts(places, plans)
+        return {}
+    return _make(places, plans, missing, page=name == ALL)
 
 
-def compare_with_published(results: Results, results_top5: Results, setting: str) -> pd.DataFrame:
-    """Our accuracies with intervals, differences to the crisp images, and the published row, for every transformation.
+def _make(places: Places, plans: Mapping[str, Plan], missing: Mapping[str, str], page: bool) -> dict[str, Output]:
+    models: dict[Path, Models] = {}
+    outputs = {}
+    for name, plan in plans.items():
+        start, setup = time.monotonic(), places.setup(name)
+        shared = models.setdefault(setup.work, Models(setup))
+        for note in plan.notes:
+            say(note)
+        outputs[name] = REPRODUCTIONS[name].make(shared, plan)
+        outputs[name].save(places.out, name)
+        for sheet in outputs[name].sheets:
+            _show(sheet)
+        say(f"{name}: {', '.join(outputs[name].files(name))} in {places.out}, {time.monotonic() - start:.0f} s.\n")
+    if page:
+        studies = {("MEG study" if REPRODUCTIONS[name].meg else "Study"): places.setup(name) for name in plans}
+        write_index(places.out, outputs, studies, missing)
+        say(f"Everything on one page: {places.out / INDEX}")
+    return outputs
 
-    Parameters
-    ----------
-    results, results_top5 : Results
-        With hits at rank 1 and among the best five.
-    setting : {"intra-subject", "inter-subject"}
-        Of ours; the published columns are of the same setting.
-    """
-    printed = published(NAME).set_index("transformation").filter(regex="top").astype(float) / 100
-    crisp = PRESET_OF["vanilla"]
-    prefix = setting.split("-")[0]
-    rows: list[dict[str, Any]] = []
-    for row_name, method in PRESET_OF.items():
-        row: dict[str, Any] = {"transformation": method}
-        for name, measured in (("top1", results), (f"top{K}", results_top5)):
-            scores = measured.scores(setting, method)
-            low, high = measured.interval(setting, method, scores)
-            row |= {name: grand_mean(list(scores.values())), f"{name}_low": low, f"{name}_high": high}
-        difference = results.comparison(setting, method, crisp) if method != crisp else None
-        row |= {
-            "difference": difference["difference"] if difference else None,
-            "difference_low": difference["low"] if difference else None,
-            "difference_high": difference["high"] if difference else None,
+
+def _show(sheet: Sheet) -> None:
+    """Print a sheet whole, however many subjects it has: a terminal that is too narrow wraps its lines."""
+    shown = sheet_table(sheet)
+    console.print(shown, width=max(console.width, console.measure(shown).maximum), crop=False)
+
+
+def _print_counts(places: Places, plans: Mapping[str, Plan]) -> None:
+    """How many models each table or figure needs, how many are there, and how many no earlier one trains."""
+    seen: set[Path] = set()
+    rows: list[Sequence[str]] = []
+    total = 0
+    for name, plan in plans.items():
+        setup = places.setup(name)
+        models = Models(setup)
+        jobs = {
+            models.root(group) / job.folder: (job, models.root(group))
+            for group in plan.groups
+            for job in setup.jobs(group)
         }
-        for name in ("top1", "top5"):
-            row[f"published_{name}"] = printed[f"{prefix}_{name}"][row_name]
-        row["published_difference"] = row["published_top1"] - printed[f"{prefix}_top1"]["vanilla"]
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _widths(study: Study, encoder: str, width: int | None, step: int | None, common: Common) -> tuple[int, int]:
-    simulation = simulation_of(study.info.source)
-    if simulation is not None:
-        default = simulation.true_width, simulation.width_step
-    elif width is None or step is None:
-        default = default_widths(image_encoder(encoder, str(pick_device(common.device))).size)
-    else:
-        default = width, step
-    return default[0] if width is None else width, default[1] if step is None else step
-
-
-def _accuracies(rows: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
-    cells = []
-    for row in rows.to_dict("records"):
-        ours = [cell for name in ("top1", f"top{K}") for cell in _with_interval(row, name)]
-        theirs = " / ".join(f"{100 * row[f'published_{name}']:.1f}" for name in ("top1", "top5"))
-        cells.append((row["transformation"], *ours, theirs))
-    return tuple(cells)
-
-
-def _gains(rows: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        (row["transformation"], *_with_interval(row, "difference", "+"), f"{100 * row['published_difference']:+.1f}")
-        for row in rows[rows["difference"].notna()].to_dict("records")
-    )
-
-
-def _with_interval(row: dict[Any, Any], name: str, sign: str = "") -> tuple[str, str]:
-    value, low, high = (f"{100 * row[key]:{sign}.1f}" for key in (name, f"{name}_low", f"{name}_high"))
-    return value, f"{low} to {high}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _note(study: Study, encoder: str, setting: str, results: pd.DataFrame) -> str:
-    first = results.iloc[0]
-    return (
-        f"Ours: study {study.info.name!r}, {setting}, {_count(results['subject'].nunique(), 'subject')}, "
-        f"{_count(results['seed'].nunique(), 'seed')}, encoder {encoder}, gallery of "
-        f"{first['gallery_size']} test images under the row's transformation, chance "
-        f"{100 * first['top1_chance']:.2f} %, {first['protocol']}; per cent, 95 % bootstrap intervals, paired gains. "
-        f"Published: Wu et al., CVPR 2025, Table 3, THINGS-EEG2, {setting}, 10 subjects, gallery of 200, RN50: another "
-        "study, so compare the order, not the level."
-    )
-
-
-TITLE = "Table 3: image transformations"
-GAINS_TITLE = "Gain in top-1 over vanilla, points"
-ACCURACIES = ("images", "top-1 %", "95 % interval", "top-5 %", "95 % interval", "published")
-GAINS = ("images", "gain", "95 % interval", "published gain")
-
-PRESET_OF = {
-    "vanilla": "vanilla",
-    "flip": "flip",
-    "crop": "crop",
-    "grayscale": "grayscale",
-    "color_jitter": "color-jitter",
-    "noise": "noise",
-    "low_resolution": "low-resolution",
-    "uniform_blur": "uniform-blur",
-    "fovea_blur": "blur",
-    "ubp": "ubp",
-}
-"""Rows of the published table, and the presets that make them."""
+        there = {path for path, (job, root) in jobs.items() if finished(setup.study, job, root)}
+        new = set(jobs) - there - seen
+        epochs = sum(jobs[path][0].options.epochs for path in new)
+        seen |= set(jobs)
+        total += len(new)
+        rows.append((name, str(len(jobs)), str(len(there)), str(len(new)), str(epochs)))
+    caption = "to train: neither there nor trained by a line above; epochs: of those at most"
+    console.print(table("Models", ("output", "needs", "there", "to train", "epochs"), rows, caption))
+    say(f"{total} models to train in {places.out}.")
+    for plan in plans.values():
+        for note in plan.notes:
+            say(note)

@@ -15,6 +15,7 @@ from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
 from ubp.images.blur_options import Foveation
+from ubp.images.encoders import ImageEncoder
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
 from ubp.methods import METHODS, method, method_preset
@@ -52,12 +53,57 @@ def train(
     preset `ubp` is trained.
     """
     study = Study.open(path, common.allow_shared_concepts)
+    tower = make_encoder(encoder, common) if foveation.in_degrees else None
+    jobs = plan_jobs(
+        study,
+        encoder,
+        presets,
+        methods,
+        width,
+        step,
+        subjects,
+        setting,
+        seeds,
+        channels,
+        window,
+        text,
+        foveation,
+        tower.size if tower else None,
+        options,
+        changes,
+    )
+    folders = train_jobs(study, jobs, out, checkpoint_every, common, tower)
+    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
+    return folders
+
+
+def plan_jobs(
+    study: Study,
+    encoder: str = "gabor",
+    presets: Sequence[str] | None = None,
+    methods: Sequence[str] = (),
+    width: int = 51,
+    step: int = 6,
+    subjects: Sequence[str] | None = None,
+    setting: str = "intra-subject",
+    seeds: Sequence[int] = (0,),
+    channels: Sequence[str] | None = None,
+    window: tuple[float, float] | None = None,
+    text: Path | None = None,
+    foveation: Foveation = Foveation(),
+    image_size: int | None = None,
+    options: TrainOptions | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """What :func:`train` trains, checked before anything is computed: a job for every subject, method and seed.
+
+    `image_size` is that of the encoder's input in pixels, which a foveation in degrees needs.
+    """
     changes = dict(changes or {})
     own = replace(options or TrainOptions(), **changes)
     if presets is None:
         presets = () if methods else ("ubp",)
-    tower = make_encoder(encoder, common) if foveation.in_degrees else None
-    blurs = (width, step, foveation, tower.size if tower else None)
+    blurs = (width, step, foveation, image_size)
     chosen = [(preset(name, *blurs), own) for name in presets]
     chosen += [(method_preset(name, *blurs), method(name).train_options(setting, **changes)) for name in methods]
     names = [blur.name for blur, _ in chosen]
@@ -78,8 +124,21 @@ def train(
     ]
     for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
         check_shape(study, job)
+    return jobs
+
+
+def train_jobs(
+    study: Study,
+    jobs: Sequence[Job],
+    out: Path,
+    checkpoint_every: float = 20.0,
+    common: Common = Common(),
+    tower: ImageEncoder | None = None,
+) -> list[Path]:
+    """Train the models of jobs that share an image encoder, each below `out`; returns their folders."""
     where = pick_device(common.device)
-    vectors = build_store(study, encoder, [level for blur, _ in chosen for level in blur.ladder], common, tower=tower)
+    levels = [level for job in jobs for level in job.preset.ladder]
+    vectors = build_store(study, jobs[0].vision_encoder, levels, common, tower=tower)
     folders = []
     with progress(common.quiet) as bar:
         task = bar.add_task("training", total=sum(job.options.epochs for job in jobs))
@@ -93,7 +152,6 @@ def train(
             folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
             finished += job.options.epochs
             bar.update(task, completed=finished)
-    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
 
@@ -155,9 +213,10 @@ def evaluate_models(
     ridge: bool = True,
     class_features: bool = False,
     text: Path | None = None,
+    ranks: Path | None = None,
     common: Common = Common(),
 ) -> Results:
-    """Evaluate models by their folders, all below `root`; writes the `ranks.csv` of each and prints nothing."""
+    """Evaluate models by their folders, all below `root`; prints nothing, and writes the `ranks.csv` of each."""
     evaluation = Evaluation(
         store_finder(encoder, common),
         Study.open(study, common.allow_shared_concepts) if study else None,
@@ -171,6 +230,7 @@ def evaluate_models(
         root=root,
         class_features=class_features,
         text=text,
+        ranks=ranks,
     )
     with progress(common.quiet) as bar:
         task = bar.add_task("evaluating", total=len(folders))

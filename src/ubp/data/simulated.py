@@ -62,6 +62,9 @@ class Simulation:
     snr : float
         Variance of the signal over training images divided by the noise's, averaged over channels and times, per
         trial without random gap.
+    snr_range : float
+        Largest over smallest snr of the subjects: it falls from the first to the last in equal ratios, with `snr` as
+        its geometric mean.
     subject_spread : float
         0: all subjects have one brain and differ by noise sources; 1: they share the anatomy of the stages only.
     channels : tuple of str
@@ -96,6 +99,7 @@ class Simulation:
     gain_spread: float = 0.3
     lapse: float = 0.1
     snr: float = 0.1
+    snr_range: float = 1.0
     subject_spread: float = 0.3
     channels: tuple[str, ...] = CHANNELS
     sfreq: float = 100.0
@@ -114,6 +118,7 @@ class Simulation:
             "width_step": (self.width_step >= 2 and self.width_step % 2 == 0, "an even number of pixels, at least 2"),
             "gain_spread": (0 <= self.gain_spread <= 3, "a number from 0 to 3"),
             "snr": (0 <= self.snr < np.inf, "a number not below 0"),
+            "snr_range": (1 <= self.snr_range < np.inf, "a number not below 1"),
             "sfreq": (0 < self.sfreq < np.inf, "a number above 0"),
             "duration": (0 < self.duration < np.inf and 2 <= self.n_times <= 10000, "2 to 10000 samples' time"),
             "dtype": (self.dtype in ("float16", "float32"), "'float16' or 'float32'"),
@@ -129,6 +134,11 @@ class Simulation:
     def n_times(self) -> int:
         """Samples of one trial."""
         return round(self.sfreq * self.duration)
+
+    def subject_snr(self, subject: int) -> float:
+        """The snr of a subject, counted from 0."""
+        place = 0.5 - subject / max(1, self.n_subjects - 1) if self.n_subjects > 1 else 0.0
+        return float(self.snr * self.snr_range**place)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -194,7 +194,7 @@ def make_signals(
     responses = vectors @ brain.readout
     is_train = (table.split == "train").to_numpy()
     true = options.widths.index(options.true_width if options.system_gap else 1)
-    scale = np.float32(np.sqrt(options.snr / signal_power(responses[true, is_train], brain.evoked)))
+    scale = np.float32(np.sqrt(options.subject_snr(subject) / signal_power(responses[true, is_train], brain.evoked)))
     temporal = forward.noise_factor(options.n_times, options.sfreq)
     level = np.searchsorted(options.widths, truth.width)
     seen = pd.Index(table.image).get_indexer(truth.seen)

@@ -37,7 +37,9 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
 def training_shape(study: Study, job: Job) -> tuple[int, int, int]:
     """Shape of the training signals of a job, validation concepts included: (n_pairs, n_channels, n_times)."""
     plans = [
-        study.recording(subject).select("train", channels=_channels(study, job), window=job.window)
+        study.recording(subject).select(
+            "train", channels=_channels(study, job), window=job.window, average=job.options.average_training
+        )
         for subject in training_subjects(study, job)
     ]
     shapes = {plan.shape[1:] for plan in plans}

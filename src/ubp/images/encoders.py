@@ -67,7 +67,7 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
         - ``pool=`` ``cls``, ``mean``, ``gem`` or ``attention``; by default the class token where there is one, else
           the mean (see `ubp.images.pools`),
         - ``precision=`` ``fp32`` (default), ``bf16``, or ``fp16`` on a GPU,
-        - ``size=`` of the images in pixels, for timm's models.
+        - ``size=`` of the images in pixels, for timm's models and gabor (96, or another multiple of 48).
     device : str
         ``"cpu"``, ``"cuda"``, ``"mps"``; an encoder that cannot use it runs on the cpu.
 
@@ -102,9 +102,18 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
 
 # Each factory imports its own library, so that nobody pays for one that is not asked for.
 def _gabor(argument: str, reading: Reading, device: str) -> ImageEncoder:
-    from ubp.images.gabor import GaborEncoder
+    from ubp.images.gabor import DEFAULT_SIZE, GaborEncoder
 
-    return GaborEncoder()
+    try:
+        return GaborEncoder(reading.size or DEFAULT_SIZE)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _pixels(argument: str, reading: Reading, device: str) -> ImageEncoder:
+    from ubp.images.pixels import PixelEncoder
+
+    return PixelEncoder()
 
 
 def _onnx(argument: str, reading: Reading, device: str) -> ImageEncoder:
@@ -127,14 +136,20 @@ def _timm(argument: str, reading: Reading, device: str) -> ImageEncoder:
 
 ENCODERS: dict[str, Callable[[str, Reading, str], ImageEncoder]] = {
     "gabor": _gabor,
+    "pixels": _pixels,
     "onnx": _onnx,
     "open_clip": _open_clip,
     "timm": _timm,
 }
 USAGE = {
     "gabor": "gabor",
+    "pixels": "pixels",
     "onnx": "onnx:FILE",
     "open_clip": "open_clip:MODEL[/PRETRAINED]",
     "timm": "timm:MODEL[/PRETRAINED]",
 }
-OPTIONS = {"open_clip": ("layer", "pool", "precision"), "timm": ("layer", "pool", "precision", "size")}
+OPTIONS = {
+    "gabor": ("size",),
+    "open_clip": ("layer", "pool", "precision"),
+    "timm": ("layer", "pool", "precision", "size"),
+}

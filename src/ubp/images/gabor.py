@@ -19,6 +19,7 @@ WAVELENGTHS = (3.0, 5.0, 8.5, 14.0)  # pixels, finest first
 STRIDES = (2, 2, 4, 8)  # pixels between samples; energy varies over about half a wavelength
 N_ORIENTATIONS = 6
 GRID = 6
+DEFAULT_SIZE = 96
 ENVELOPE = 0.5  # standard deviation of the Gaussian envelope in wavelengths: a bandwidth of 1.1 octaves
 SEMISATURATION = 1.5  # amplitude, in units of the image's contrast, where compression sets in
 COLOUR_GAIN = 0.85  # gives a colour map the variance of a scale on average
@@ -92,7 +93,7 @@ class GaborEncoder:
     name = "gabor"
     interpolation = "bilinear"
 
-    def __init__(self, size: int = 96):
+    def __init__(self, size: int = DEFAULT_SIZE):
         if size < _UNIT or size % _UNIT:
             raise ValueError(f"The gabor encoder got an image size of {size} pixels; expected a multiple of {_UNIT}.")
         self.size = size

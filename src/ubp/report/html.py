@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ubp.sheets import Sheet
+
 DPI = 180  # twice what the page shows, for screens with dense pixels
 NUMBER = re.compile(r"[+-]?\d[\d.e+-]*")
 
@@ -82,3 +84,19 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def sheet_html(sheet: Sheet) -> str:
+    """A sheet as an HTML table under its title, with its notes; numbers to the right, bold rows in bold."""
+    head = "".join(f"<th{_NUMBER if place else ''}>{escape(name)}</th>" for place, name in enumerate(sheet.header))
+    body = ""
+    for number, row in enumerate(sheet.rows):
+        style = ' style="font-weight: bold"' if number in sheet.bold else ""
+        cells = "".join(f"<td{_NUMBER if place else ''}>{escape(text)}</td>" for place, text in enumerate(row))
+        body += f"<tr{style}>{cells}</tr>"
+    notes = f"<p>{escape(' '.join(sheet.notes))}</p>" if any(sheet.notes) else ""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<h4>{escape(sheet.title)}</h4><div class="wide">{table}</div>{notes}'
+
+
+_NUMBER = ' class="number"'
