@@ -23,7 +23,7 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
     seen = set()
     for cell in cells:
         job = cell.job
-        selection = job.subject, job.setting, job.channels, job.window
+        selection = job.subject, job.setting, job.channels, job.window, job.options.average_training
         for what, check in (
             ((*selection, cell.average), _check_trials),
             ((*selection, "ridge" if cell.is_ridge else job.options.brain_encoder), _check_encoder),

@@ -101,7 +101,7 @@ def _parts(
 def _bytes(job: Job, shape_of: Callable[[Job], Shape], dim_of: Callable[[str], int]) -> dict[Any, int]:
     """What a job holds beside its weights, named, because jobs of one subject share it."""
     n_pairs, n_channels, n_times = shape_of(job)
-    signals = job.setting, job.subject, job.channels, job.window
+    signals = job.setting, job.subject, job.channels, job.window, job.options.average_training
     ladder = *signals, job.vision_encoder, job.preset.ladder, job.seed if job.options.shuffle_pairs else None
     return {
         signals: 4 * n_pairs * n_channels * n_times,
