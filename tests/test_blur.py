@@ -13,9 +13,8 @@ from ubp.images.blur import (
     blur,
     blur_ladder,
     fovea_weight,
-    gaussian_kernel,
-    gaussian_sigma,
 )
+from ubp.images.gaussian import gaussian_kernel, gaussian_sigma
 
 SIZES = [(224, 224), (96, 96), (112, 112), (96, 160), (225, 101), (20, 33), (7, 5), (2, 2), (1, 9), (1, 1)]
 WIDTHS = range(1, 112, 2)

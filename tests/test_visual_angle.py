@@ -8,9 +8,10 @@ import torch
 from test_cli import refused, run
 from ubp.config import PRESETS, Preset, preset
 from ubp.errors import InputError
-from ubp.images.blur import Blur, fovea_weight, gaussian_sigma
+from ubp.images.blur import Blur, fovea_weight
 from ubp.images.blur_options import BlurOptions, Foveation, default_widths
 from ubp.images.gabor import GaborEncoder
+from ubp.images.gaussian import gaussian_sigma
 from ubp.images.visual_angle import blur_in_degrees, image_degrees
 
 

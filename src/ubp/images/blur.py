@@ -1,8 +1,7 @@
 """Foveated Gaussian blur: sharp where the eye is fixed, more and more blurred away from it.
 
-A Gaussian kernel over an image mirrored at its edges is diagonal in the cosine basis (DCT-I), so all levels of a
-ladder share one transform of the image: each level scales the coefficients and transforms back. A wide Gaussian needs
-few coefficients (about 40 of 224 at width 45), which is what makes it fast. A narrow one is applied as a banded matrix.
+All levels of a ladder share one cosine transform of the image: each level scales the coefficients and transforms back
+(`ubp.images.gaussian`). A narrow kernel is applied as a banded matrix.
 """
 
 import math
@@ -10,14 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
-# Largest error of one axis for pixels in -1..1. With two axes and pixels in 0..1: 255 * 1.9e-3 = 0.49 grey levels.
-TOLERANCE = 1.9e-3
-BLOCK = 48  # rows of the image that one block of a banded matrix makes
+from ubp.images.gaussian import analysis, banded, check_sigma, check_width, cosine_ranks, synthesis
+
 CHUNK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # of images at a time, per thread; the CPU keeps them in its cache
 
 
@@ -54,9 +51,9 @@ class Blur:
     fixation: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        _check_width(self.width)
+        check_width(self.width)
         _check_curve(self.curve, self.decay, self.strength)
-        _check_sigma(self.sigma)
+        check_sigma(self.sigma)
         if self.fixation is not None:
             if len(self.fixation) != 2 or not all(math.isfinite(x) for x in self.fixation):
                 raise ValueError(f"The fixation point is {self.fixation}, but must be a row and a column in pixels.")
@@ -81,33 +78,6 @@ class Blur:
     def apply(self, images: Tensor, keys: Sequence[str] = ()) -> Tensor:
         """Blur images; nothing is random, so the keys have no part."""
         return blur(images, self)
-
-
-def gaussian_sigma(width: int) -> float:
-    """Standard deviation in pixels for a kernel width, ``0.3 ((width - 1) / 2 - 1) + 0.8``, as in OpenCV."""
-    _check_width(width)
-    return 0.3 * ((width - 1) * 0.5 - 1) + 0.8
-
-
-def gaussian_kernel(width: int, sigma: float | None = None) -> Tensor:
-    """Gaussian of odd width, ``g(j) ~ exp(-j^2 / (2 sigma^2))`` for ``|j| <= (width - 1) / 2``, summing to 1.
-
-    Without a sigma the kernel is OpenCV's for this width: the formula with `gaussian_sigma`, and for widths 3 to 9 the
-    table of binary fractions that OpenCV has there instead. With a sigma it is always the formula.
-
-    Returns
-    -------
-    Tensor of shape (width,), float64
-    """
-    _check_width(width)
-    _check_sigma(sigma)
-    if sigma is None and width in _SMALL_KERNELS:
-        half = torch.tensor(_SMALL_KERNELS[width], dtype=torch.float64)
-        kernel = torch.cat([half, half[:-1].flip(0)])
-    else:
-        distance = torch.arange(width, dtype=torch.float64) - width // 2
-        kernel = torch.exp(-0.5 * (distance / (gaussian_sigma(width) if sigma is None else sigma)) ** 2)
-    return kernel / kernel.sum()
 
 
 def fovea_weight(
@@ -202,7 +172,7 @@ def blur_ladder(images: Tensor, ladder: Sequence[Blur]) -> Tensor:
     n, channels, height, width = images.shape
     device = images.device
     out = torch.empty((len(ladder), n, channels, height, width), dtype=torch.float32, device=device)
-    ranks = [_ranks(height, width, level.width, level.sigma) for level in ladder]
+    ranks = [cosine_ranks(height, width, level.width, level.sigma) for level in ladder]
     shared = tuple(max((r[axis] for r in ranks if r), default=0) for axis in (0, 1))
     weights = [_weight(height, width, level, device) for level in ladder]
     room = CHUNK_BYTES.get(device.type, CHUNK_BYTES["cuda"]) * (torch.get_num_threads() if device.type == "cpu" else 1)
@@ -214,7 +184,7 @@ def blur_ladder(images: Tensor, ladder: Sequence[Blur]) -> Tensor:
         crisp = crisp.contiguous()
         planes = crisp.view(-1, height, width)
         if shared[0]:
-            rows, columns = _analysis(height, shared[0], device), _analysis(width, shared[1], device)
+            rows, columns = analysis(height, shared[0], device), analysis(width, shared[1], device)
             coefficients = torch.matmul(torch.matmul(rows.T, planes), columns)
         for level, rank, weight, target in zip(ladder, ranks, weights, out[:, start : start + chunk], strict=True):
             if level.width == 1:
@@ -222,8 +192,8 @@ def blur_ladder(images: Tensor, ladder: Sequence[Blur]) -> Tensor:
                 continue
             blurred = target.view(-1, height, width)
             if rank:
-                left = _synthesis(height, rank[0], level.width, level.sigma, device)
-                right = _synthesis(width, rank[1], level.width, level.sigma, device)
+                left = synthesis(height, rank[0], level.width, level.sigma, device)
+                right = synthesis(width, rank[1], level.width, level.sigma, device)
                 half = torch.matmul(coefficients[:, : rank[0], : rank[1]], right)
                 torch.matmul(left.T, half, out=blurred)
             else:
@@ -237,9 +207,9 @@ def _apply_bands(planes: Tensor, level: Blur, out: Tensor) -> None:
     """Write ``B_h planes B_w^T`` to `out`, block by block of the banded matrices."""
     _, height, width = planes.shape
     half = torch.empty_like(planes)
-    for start, stop, low, high, block in _bands(width, level.width, level.sigma, planes.device):
+    for start, stop, low, high, block in banded(width, level.width, level.sigma, planes.device):
         torch.mm(planes.view(-1, width)[:, low:high], block.T, out=half.view(-1, width)[:, start:stop])
-    bands = _bands(height, level.width, level.sigma, planes.device)
+    bands = banded(height, level.width, level.sigma, planes.device)
     if len(bands) == 1:
         torch.matmul(bands[0][-1], half, out=out)
         return
@@ -248,100 +218,11 @@ def _apply_bands(planes: Tensor, level: Blur, out: Tensor) -> None:
             torch.mm(block, source[low:high], out=target[start:stop])
 
 
-@lru_cache(maxsize=256)
-def _response(size: int, width: int, sigma: float | None) -> Tensor:
-    """Frequency response of the kernel at ``pi k / (size - 1)``, ``k < size``: the eigenvalues of the mirrored blur."""
-    if size == 1:
-        return torch.ones(1, dtype=torch.float64)
-    period = 2 * (size - 1)
-    wrapped = torch.zeros(period, dtype=torch.float64)
-    wrapped.index_add_(0, (torch.arange(width) - width // 2) % period, gaussian_kernel(width, sigma))
-    return torch.fft.rfft(wrapped).real
-
-
-@lru_cache(maxsize=256)
-def _rank(size: int, width: int, sigma: float | None) -> int:
-    """Fewest coefficients within `TOLERANCE`; 0 when a banded matrix is cheaper.
-
-    What is dropped is a convolution too: the sum of its kernel's magnitudes bounds its effect on every image.
-    """
-    tail = _response(size, width, sigma).clone()
-    for rank in range(2, min(size // 2, width + BLOCK) + 1, 2):
-        tail[:rank] = 0
-        if torch.fft.irfft(tail, n=2 * (size - 1)).abs().sum() <= TOLERANCE:
-            return rank
-    return 0
-
-
-def _ranks(height: int, width: int, kernel: int, sigma: float | None) -> tuple[int, int] | None:
-    if kernel == 1:
-        return None
-    ranks = _rank(height, kernel, sigma), _rank(width, kernel, sigma)
-    return ranks if all(ranks) else None
-
-
-def _cosines(size: int, rank: int) -> tuple[Tensor, Tensor]:
-    """``cos(pi k i / (size - 1))`` of shape (rank, size), float64, and the weight, 1/2 at both ends, of every index."""
-    if size == 1:
-        return torch.ones((1, 1), dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    index = torch.arange(size, dtype=torch.float64)
-    angle = torch.outer(index[:rank], index) % (2 * (size - 1))
-    ends = torch.ones(size, dtype=torch.float64)
-    ends[[0, -1]] = 0.5
-    return torch.cos(angle * (math.pi / (size - 1))), ends
-
-
-@lru_cache(maxsize=64)
-def _analysis(size: int, rank: int, device: torch.device) -> Tensor:
-    """Pixels to coefficients, shape (size, rank)."""
-    cosines, ends = _cosines(size, rank)
-    return (cosines * ends).T.contiguous().to(device, torch.float32)
-
-
-@lru_cache(maxsize=64)
-def _synthesis(size: int, rank: int, width: int, sigma: float | None, device: torch.device) -> Tensor:
-    """Coefficients to blurred pixels, shape (rank, size); the kernel's response is folded in."""
-    return _blurred_cosines(size, rank, width, sigma).to(device, torch.float32)
-
-
-def _blurred_cosines(size: int, rank: int, width: int, sigma: float | None) -> Tensor:
-    cosines, ends = _cosines(size, rank)
-    scale = 2 / (size - 1) if size > 1 else 1
-    return cosines * (scale * ends * _response(size, width, sigma))[:rank, None]
-
-
-@lru_cache(maxsize=64)
-def _bands(
-    size: int, width: int, sigma: float | None, device: torch.device
-) -> tuple[tuple[int, int, int, int, Tensor], ...]:
-    """Blocks (start, stop, low, high, matrix) of the blur's matrix: pixels low..high make pixels start..stop."""
-    cosines, ends = _cosines(size, size)
-    matrix = (_blurred_cosines(size, size, width, sigma).T @ (cosines * ends)).to(device, torch.float32)
-    reach = width // 2
-    step = BLOCK if device.type == "cpu" and BLOCK + 2 * reach < 0.6 * size else size
-    bands = []
-    for start in range(0, size, step):
-        stop = min(size, start + step)
-        low, high = max(0, start - reach), min(size, stop + reach)
-        bands.append((start, stop, low, high, matrix[start:stop, low:high].contiguous()))
-    return tuple(bands)
-
-
 @lru_cache(maxsize=64)
 def _weight(height: int, width: int, level: Blur, device: torch.device) -> Tensor | None:
     if level.width == 1 or level.curve == "uniform" or level.strength == 0:
         return None
     return fovea_weight(height, width, level.curve, level.decay, level.strength, level.fixation).to(device)
-
-
-def _check_width(width: int) -> None:
-    if isinstance(width, bool) or not isinstance(width, Integral) or width < 1 or width % 2 == 0:
-        raise ValueError(f"The blur width is {width!r}, but must be an odd whole number of pixels, 1 or more.")
-
-
-def _check_sigma(sigma: float | None) -> None:
-    if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"The blur sigma is {sigma}, but must be above 0 pixels.")
 
 
 def _check_curve(curve: str, decay: float, strength: float) -> None:
@@ -357,13 +238,6 @@ def digits(number: float) -> str:
     """Shortest text that gives the number back, without a trailing ".0"."""
     return re.sub(r"\.0$", "", repr(float(number)))
 
-
-_SMALL_KERNELS = {
-    3: (0.25, 0.5),
-    5: (0.0625, 0.25, 0.375),
-    7: (0.03125, 0.109375, 0.21875, 0.28125),
-    9: (0.015625, 0.05078125, 0.1171875, 0.19921875, 0.234375),
-}
 
 CURVES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "exponential": lambda t, decay: torch.exp(-decay * t),

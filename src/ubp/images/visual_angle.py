@@ -6,7 +6,8 @@ degree are taken as constant, :math:`p = size / image\_degrees`: within 0.3 % al
 
 import math
 
-from ubp.images.blur import Blur, gaussian_sigma
+from ubp.images.blur import Blur
+from ubp.images.gaussian import gaussian_sigma
 
 IMAGE_DEGREES = 7.0  # images of THINGS-EEG2 (Gifford et al., NeuroImage 2022)
 # The paper's kernel 51 and decay 3 at 224 pixels, if these are 7 degrees.

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ubp.config import level_to_dict
-from ubp.images.blur import Blur, gaussian_sigma
+from ubp.images.blur import Blur
+from ubp.images.gaussian import gaussian_sigma
 from ubp.images.levels import Level
 from ubp.plots.style import INK, WIDTH
 
