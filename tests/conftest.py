@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ubp.cluster import import_ray
 from ubp.data.study import RecordingData, Study, StudyInfo, create_study
 from ubp.images.gabor import GaborEncoder
 from ubp.images.load import load_image
@@ -83,3 +84,15 @@ def tiny_folder(tmp_path_factory):
 @pytest.fixture
 def tiny(tiny_folder):
     return Study.open(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    """Address of a cluster whose two nodes have a core each."""
+    import_ray()
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    yield nodes.address
+    nodes.shutdown()

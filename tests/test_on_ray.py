@@ -29,19 +29,6 @@ LADDER = [Blur(1), Blur(13), Blur(51)]
 
 
 @pytest.fixture(scope="module")
-def two_nodes():
-    """Address of a cluster whose two nodes have a core each."""
-    pytest.importorskip("ray")
-    cluster.import_ray()
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    yield nodes.address
-    nodes.shutdown()
-
-
-@pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """300 images and their store, computed by this process."""
     folder = tmp_path_factory.mktemp("images")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from statistics import mean
+from statistics import mean, median
 
 import torch
 
@@ -31,7 +31,7 @@ def epochs(cell: Cell) -> int:
 
 
 def seconds_by_kind(cells: Iterable[Cell], seconds: Mapping[str, float]) -> dict[Like, float]:
-    """Mean seconds of an epoch of the finished cells, by kind.
+    """Median seconds of an epoch of the finished cells, by kind.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def seconds_by_kind(cells: Iterable[Cell], seconds: Mapping[str, float]) -> dict
     for cell in cells:
         if cell.key in seconds:
             found.setdefault(like(cell), []).append(seconds[cell.key] / epochs(cell))
-    return {kind: mean(values) for kind, values in found.items()}
+    return {kind: median(values) for kind, values in found.items()}
 
 
 def seconds_left(cells: Iterable[Cell], by_kind: Mapping[Like, float], slots: int) -> float | None:
@@ -95,15 +95,17 @@ def probe(
     return TRAINERS[options.kind](pairs, blur, endless, seed, device=device)
 
 
-def timed_epochs(epoch: Callable[[], object], device: str, number: int) -> list[float]:
+def timed_epochs(
+    epoch: Callable[[], object], device: str, number: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Seconds of each of so many epochs, after one that does not count."""
     times = []
     for _ in range(number + 1):
         synchronise(device)
-        start = time.perf_counter()
+        start = clock()
         epoch()
         synchronise(device)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return times[1:]
 
 

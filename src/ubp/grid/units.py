@@ -13,6 +13,7 @@ from ubp.grid.work import Unit
 
 TOGETHER = ("auto", "always", "never")
 MOST_TOGETHER = 40
+MOST_WEIGHTS_ON_A_CPU = 100_000
 MEMORY_TOGETHER = 4 * 2**30  # bytes of signals and ladders that the models of one unit may hold
 
 Shape = tuple[int, int, int]
@@ -58,7 +59,7 @@ def make_units(
         key: Any = name
         if not model[0].is_ridge and together != "never" and can_stack(job):
             shape, dim = shape_of(job), dim_of(job.vision_encoder)
-            if together == "always" or pays(device, job.options.brain_encoder, shape, job.options.batch_size, dim):
+            if together == "always" or pays(device, job.options.brain_encoder, shape, dim):
                 # not the shuffling, which is no matter of the fit
                 key = shape, dim, tuple(v for k, v in asdict(job.options).items() if k != "shuffle_pairs")
         groups.setdefault(key, []).append(model)
@@ -77,9 +78,16 @@ def can_stack(job: Job) -> bool:
     return encoder is not None and not encoder.uses_subject and not job.options.patience
 
 
-def pays(device: str, brain_encoder: str, shape: Shape, batch_size: int, dim: int) -> bool:
-    """Whether training together is faster than one by one, by what ``benchmarks/fit_together.py`` measured."""
-    return False
+def pays(device: str, brain_encoder: str, shape: Shape, dim: int) -> bool:
+    """Whether training together is faster than one by one, by what ``benchmarks/fit_together.py`` measures.
+
+    On a CPU it saves the time around the products, and costs the caches: it is faster where a model is little more than
+    two small products. On CUDA, where every layer of every model is a launch, it is taken to be faster always.
+    """
+    if device != "cpu":
+        return device == "cuda"
+    _, n_channels, n_times = shape
+    return brain_encoder.lower() == "eegproject" and dim * (n_channels * n_times + dim) <= MOST_WEIGHTS_ON_A_CPU
 
 
 def _parts(
