@@ -10,7 +10,7 @@ import torch
 
 from ubp.brain import brain_encoder
 from ubp.config import SETTINGS, Preset, TrainOptions, unknown
-from ubp.data.split import inter_subject, intra_subject, validation_split
+from ubp.data.split import inter_subject, intra_subject, shared_channels, validation_split
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
@@ -167,15 +167,18 @@ def train(
 
 
 def check_shape(study: Study, job: Job) -> None:
-    """Refuse a brain encoder that cannot serve the windows of a job, before anything is computed.
+    """Refuse a job that its study cannot serve, before anything is computed.
 
     Raises
     ------
     InputError
-        When the encoder is unknown or needs other channels or a longer window.
+        When the brain encoder is unknown or needs other channels or a longer window, or subjects that are to be trained
+        together differ in channels or samples.
     """
-    recording = study.recording(job.subject)
-    plan = recording.select("train", channels=job.channels, window=job.window)
+    recording, channels = study.recording(job.subject), job.channels
+    if job.setting == "inter-subject":
+        channels = shared_channels(study, channels, job.window)
+    plan = recording.select("train", channels=channels, window=job.window)
     with seeded("check"):
         brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
 
