@@ -247,7 +247,7 @@ def test_together_equals_alone_and_goes_on_after_a_stop(whole, tiny_folder, tmp_
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Fit, "save", stop)
-    run_it = dict(address="here", together="always", checkpoint_every=0, common=common)
+    run_it = {"address": "here", "together": "always", "checkpoint_every": 0, "common": common}
     with pytest.raises(KeyboardInterrupt):
         run_grid(tiny_folder, SMALL, out, **run_it)
     assert saves == [1] * 8 + [2] * 2

@@ -27,6 +27,7 @@ from ubp.model import Model
 from ubp.published import published, published_tables
 
 SHARED = Path(__file__).parents[2] / "shared/published"
+V4 = Path(__file__).parents[2] / "shared/data/v4"
 N_TIMES, N_TRAIN = 90, 120
 QUICK = {"epochs": 15, "batch_size": 40, "learning_rate": 1e-3, "validation_concepts": 0}
 
@@ -248,6 +249,41 @@ def test_a_window_that_is_too_short_is_refused_before_images_are_embedded(tiny_f
     code, printed = command(capsys, *arguments, "--out", tmp_path / "runs", "--quiet")
     assert (code, printed.err.count("\n")) == (2, 1)
     assert "has 8 samples, but ATMS needs at least 75" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def instant_folder(tmp_path_factory):
+    """A study with one sample a window, like spike counts."""
+    folder = tmp_path_factory.mktemp("instant") / "instant"
+    make_study(folder, n_subjects=1, n_times=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_time_point_trains_or_is_refused_before_any_work(name, instant_folder, tmp_path, capsys):
+    arguments = ("train", instant_folder, "--method", name, "--width", 13, "--store", tmp_path / "features", "--quiet")
+    code, printed = command(capsys, *arguments, "--epochs", 1, "--out", tmp_path / "runs")
+    if METHODS[name].options.get("brain_encoder", "eegproject") == "eegproject":
+        assert code == 0
+        assert Model.load(tmp_path / "runs/intra-subject/sub-01" / name / "seed-0").description.n_times == 1
+    else:
+        assert (code, printed.err.count("\n")) == (2, 1)
+        assert "has 1 samples, but " in printed.err
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_methods_that_need_time_refuse_the_v4_recordings(tmp_path, capsys):
+    if not V4.exists():
+        pytest.skip("the V4 recordings are not beside this clone")
+    for name in ("nice", "nice-sa", "nice-ga", "atm-s"):
+        arguments = ("train", V4, "--method", name, "--store", tmp_path / "features", "--out", tmp_path / "runs")
+        code, printed = command(capsys, *arguments)
+        assert (code, printed.err.count("\n")) == (2, 1)
+        assert "has 1 samples, but" in printed.err
+    code, printed = command(capsys, "train", V4, "--setting", "inter-subject", *arguments[4:])
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert "do not have the same channels" in printed.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -213,6 +213,92 @@ def test_subjects_without_a_table_are_refused():
         encoder(noise(2, 4, 80), torch.tensor([0, 0]))
 
 
+@pytest.mark.parametrize("name", ["nice-sa", "nice-ga"])
+def test_nice_with_attention_has_the_published_shape_at_each_stage(name):
+    encoder, x = seeded(brain_encoder, name, 63, 250, 768), noise(2, 63, 250)
+    if name == "nice-sa":
+        assert encoder.channels[1].attention(x).shape == (2, 63, 63)
+    else:
+        assert encoder.channels[0].attention(encoder.channels[0].linear(x)).shape == (2, 63, 63)
+    mixed_channels = x + encoder.channels(x)
+    assert mixed_channels.shape == (2, 63, 250)
+    pooled = F.avg_pool1d(mixed_channels, 51, stride=1)[:, None]
+    assert pooled.shape == (2, 1, 63, 200)
+    temporal = encoder.front[:3](pooled)
+    assert temporal.shape == (2, 40, 63, 36)
+    assert encoder.front[3:](temporal).shape == encoder.features(x).shape == (2, 40, 1, 36)
+    assert encoder.head.project.in_features == 1440
+    assert encoder(x).shape == (2, 768)
+
+
+def test_no_attention_is_masked():
+    x = noise(2, 6, 80, seed=8)
+    for weights in (
+        seeded(ChannelAttention, 6, 0.3).attention(x),
+        seeded(GraphAttention, 80).attention(x),
+        seeded(SelfAttention, 80, 4, 0.25).attention(x),
+    ):
+        assert (weights > 0).all()  # every channel meets every channel, itself and later ones too
+    for name in ATTENTIVE:
+        encoder, signals = seeded(brain_encoder, name, 6, 80, 8), x.clone()
+        signals.requires_grad_()
+        mix = encoder.channels if name != "atm-s" else lambda s, e=encoder: e.transformer(e.tokens(s))[:, 1:]
+        for channel in range(6):
+            (gradient,) = torch.autograd.grad((mix(signals)[:, channel] * noise(2, 80, seed=9)).sum(), signals)
+            assert (gradient.abs().amax(2) > 1e-9).all(), (name, channel)
+
+
+def test_a_graph_whose_nodes_are_alike_weighs_them_alike_whatever_their_number():
+    graph, one = seeded(GraphAttention, 8), noise(1, 1, 8, seed=3)
+    for n_channels in (1, 5, 63):
+        x = one.expand(2, n_channels, 8)
+        weights = graph.attention(graph.linear(x))
+        torch.testing.assert_close(weights, torch.full_like(weights, 1 / n_channels))
+        torch.testing.assert_close(graph(x), graph.linear(x) + graph.bias)
+
+
+def test_graph_weights_are_normalised_over_senders():
+    graph, x = seeded(GraphAttention, 8), noise(1, 5, 8, seed=4)
+    graph.receiver.data.zero_()  # what is left of an edge depends on its sender alone
+    weights = graph.attention(graph.linear(x))[0]
+    torch.testing.assert_close(weights, weights[:1].expand(5, 5))
+    assert weights[0].std() > 1e-3
+
+
+def test_scale_and_shift_of_a_channel_do_not_reach_the_self_attention_of_nice():
+    encoder, x = seeded(brain_encoder, "nice-sa", 5, 90, 8), 10 * noise(2, 5, 90, seed=5)
+    factor = torch.tensor([3.0, 5.0, 2.0, 9.0, 4.0], dtype=torch.float64)[:, None]
+    torch.testing.assert_close(encoder.channels(factor * x + 7), encoder.channels(x), rtol=1e-4, atol=1e-4)
+
+
+def test_atms_is_its_stages_in_order_and_the_subjects_token_goes_no_further():
+    encoder, x = seeded(brain_encoder, "atm-s", 5, 80, 8, n_subjects=2), noise(2, 5, 80, seed=6)
+    numbers = torch.tensor([1, 0])
+    layer, norm = encoder.transformer
+    tokens = torch.stack(
+        [encoder.shared + encoder.own[numbers]]
+        + [x[:, c] @ encoder.token.weight.T + encoder.token.bias + sinusoids(5, 80)[c] for c in range(5)],
+        dim=1,
+    )
+    thought = norm(as_torch_layer(layer, 80, 4, 256)(tokens))[:, 1:]
+    front = encoder.front(F.avg_pool1d(thought, 51, stride=1)[:, None])
+    torch.testing.assert_close(encoder(x, numbers), encoder.head(front.flatten(1)), rtol=1e-6, atol=1e-6)
+
+
+PUBLISHED_DROPOUT = {
+    "tsconv": {0.5: 2},
+    "nice-sa": {0.5: 2, 0.3: 4},
+    "nice-ga": {0.5: 2, 0.3: 1},
+    "atm-s": {0.5: 2, 0.25: 4},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_DROPOUT)
+def test_dropout_is_the_published_one(name):
+    layers = [part.p for part in brain_encoder(name, 5, 90, 8).modules() if isinstance(part, torch.nn.Dropout)]
+    assert {p: layers.count(p) for p in layers} == PUBLISHED_DROPOUT[name]
+
+
 def linear(inputs, outputs):
     return inputs * outputs + outputs
 

@@ -13,7 +13,7 @@ from ubp.brain import brain_encoder
 from ubp.bravl import BraVLTrainer
 from ubp.calibration import Calibration, calibration_of
 from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, unknown
-from ubp.data.split import inter_subject, intra_subject
+from ubp.data.split import inter_subject, intra_subject, shared_channels
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
@@ -278,15 +278,18 @@ def train(
 
 
 def check_shape(study: Study, job: Job) -> None:
-    """Refuse a brain encoder or text that cannot serve a job, before anything is computed.
+    """Refuse a job that its study cannot serve, before anything is computed.
 
     Raises
     ------
     InputError
-        When the encoder is unknown or needs other channels or a longer window, or a concept has no text features.
+        When the brain encoder is unknown or needs other channels or a longer window, subjects that are to be trained
+        together differ in channels or samples, or a concept has no text features.
     """
-    recording = study.recording(job.subject)
-    plan = recording.select("train", channels=job.channels, window=job.window)
+    recording, channels = study.recording(job.subject), job.channels
+    if job.setting == "inter-subject":
+        channels = shared_channels(study, channels, job.window)
+    plan = recording.select("train", channels=channels, window=job.window)
     if job.text:
         inside = job.setting == "intra-subject"
         tables = [one.trials for subject, one in study.recordings.items() if (subject == job.subject) == inside]

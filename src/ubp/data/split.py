@@ -54,12 +54,7 @@ def inter_subject(study: Study, held_out: str, split: str, **options: Any) -> Tr
     """
     held = study.recording(held_out)
     others = [study.recordings[subject] for subject in study.subjects if subject != held_out]
-    if not others:
-        raise InputError(f"{study.root} has only the subject {held_out}; expected two or more to hold one out.")
-    if options.get("channels") is None:
-        options["channels"] = common_channels(study)
-    if len({recording.header.shape[2] for recording in study.recordings.values()}) > 1 and not options.get("window"):
-        raise InputError(f"The subjects of {study.root} have different numbers of samples; choose a common window.")
+    options["channels"] = shared_channels(study, options.get("channels"), options.get("window"))
     if split == "test":
         return held.load(split, **options)
     plans = [recording.select(split, **options) for recording in others]
@@ -79,6 +74,26 @@ def inter_subject(study: Study, held_out: str, split: str, **options: Any) -> Tr
         sfreq=parts[0].sfreq,
         tmin=parts[0].tmin,
     )
+
+
+def shared_channels(
+    study: Study, channels: tuple[str, ...] | None = None, window: tuple[float, float] | None = None
+) -> tuple[str, ...]:
+    """Channels on which subjects can be trained together; no signal is read.
+
+    Raises
+    ------
+    InputError
+        When there is one subject only, or channels or numbers of samples differ.
+    """
+    if len(study.subjects) < 2:
+        raise InputError(
+            f"{study.root} has only the subject {study.subjects[0]}; expected two or more to hold one out."
+        )
+    names = common_channels(study) if channels is None else channels
+    if len({recording.header.shape[2] for recording in study.recordings.values()}) > 1 and not window:
+        raise InputError(f"The subjects of {study.root} have different numbers of samples; choose a common window.")
+    return names
 
 
 def common_channels(study: Study) -> tuple[str, ...]:
