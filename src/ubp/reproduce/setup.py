@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ubp.commands.training import plan_jobs
-from ubp.config import PRESETS, SETTINGS, Common, unknown
+from ubp.config import PRESETS, SETTINGS, Common, preset, unknown
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import simulation_of
 from ubp.data.study import Study
@@ -19,7 +19,7 @@ from ubp.files import digest
 from ubp.images.blur_options import PUBLISHED_SIZE, default_widths
 from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
-from ubp.methods import INTER_SUBJECT, METHODS
+from ubp.methods import INTER_SUBJECT, METHODS, method_preset
 from ubp.reproduce.scale import Scale
 
 
@@ -223,6 +223,9 @@ class Setup:
         InputError
             When no method is left.
         """
+        width, step = self.widths(group.vision_encoder)
+        for name in group.names:  # widths that make no ladder are bad input, not a method that cannot
+            (method_preset if name in METHODS else preset)(name, group.width or width, step)
         kept, sentences = [], []
         for name in group.names:
             try:
