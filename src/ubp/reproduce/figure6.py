@@ -8,8 +8,8 @@ import pandas as pd
 from ubp.config import preset
 from ubp.data.simulated import simulation_of
 from ubp.errors import InputError
-from ubp.images.blur import gaussian_sigma
 from ubp.images.blur_options import PUBLISHED_SIZE, PUBLISHED_WIDTH
+from ubp.images.gaussian import gaussian_sigma
 from ubp.measures import Measure, measure
 from ubp.plots.width import width_figure
 from ubp.reproduce import published_rows
