@@ -276,6 +276,17 @@ def test_a_stop_between_two_renames(study, root, moved):
     assert encoder.seen == 0
 
 
+@pytest.mark.parametrize("record", ["", "[]", '{"crisp": "many", "w5-exponential3": null}', '{"crisp": -3}'])
+def test_a_damaged_record_of_progress_is_not_believed(study, root, tmp_path, record):
+    with pytest.raises(RuntimeError):
+        FeatureStore.build(*study, Projection(fail_after=30), LADDER, root, batch_size=4, checkpoint_seconds=0)
+    (progress,) = root.rglob("progress.json")
+    progress.write_text(record)
+    FeatureStore.build(*study, Projection(), LADDER, root, batch_size=4)
+    FeatureStore.build(*study, Projection(), LADDER, tmp_path / "whole", batch_size=4)
+    assert contents(root) == contents(tmp_path / "whole")
+
+
 def test_a_partial_file_shorter_than_its_record_is_not_believed(study, root):
     folder, images = study
     with pytest.raises(RuntimeError):

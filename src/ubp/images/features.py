@@ -241,9 +241,10 @@ class FeatureStore:
 
         .. math:: v(w) \propto (1 - t) v(w_0) + t v(w_1), \quad t = (w - w_0) / (w_1 - w_0)
 
-        ``w_0`` and ``w_1`` are the nearest stored widths of one family: blurs that differ in width only. Width 1, the
-        crisp images, belongs to every family. At a stored width these are the stored vectors. The error against direct
-        computation is what ``benchmarks/ladder_interpolation.py`` measures.
+        ``w_0`` and ``w_1`` are the nearest stored widths of one family: blurs that differ in width only, which those in
+        degrees do not, as each has a sigma of its own. Width 1, the crisp images, belongs to every family. At a stored
+        width these are the stored vectors. The error against direct computation is what
+        ``benchmarks/ladder_interpolation.py`` measures.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 
+from ubp.errors import InputError
 from ubp.files import read_json, sync_folder, write_json
 
 PARTIAL_ROWS = ".npy.partial"
@@ -56,7 +57,7 @@ class PartialRows:
         work = folder / WORK
         work.mkdir(exist_ok=True)
         self._record = work / "progress.json"
-        self._recorded = read_json(self._record, "a record of progress") if self._record.exists() else {}
+        self._recorded = _recorded(self._record)
         self.done: dict[str, int] = {}
         self._files: dict[str, IO[bytes]] = {}
         self._start: dict[str, int] = {}
@@ -69,7 +70,7 @@ class PartialRows:
             self._start[name] = file.tell()
             file.flush()
             there = (os.fstat(file.fileno()).st_size - file.tell()) // self._row_bytes
-            self.done[name] = max(0, min(int(self._recorded.get(name, 0)), there))
+            self.done[name] = max(0, min(self._recorded.get(name, 0), there))
 
     def file(self, name: str) -> Path:
         """Where the rows of `name` grow."""
@@ -97,3 +98,12 @@ class PartialRows:
         for name in self._files:
             self.file(name).replace(self.folder / f"{name}.npy")
         sync_folder(self.folder)
+
+
+def _recorded(file: Path) -> dict[str, int]:
+    """Rows by level; nothing where the record is absent or damaged, so that the rows are made again."""
+    try:
+        found = read_json(file, "a record of progress")
+    except InputError:
+        return {}
+    return {name: rows for name, rows in found.items() if isinstance(rows, int)}
