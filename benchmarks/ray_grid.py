@@ -1,7 +1,7 @@
 """A grid of 200 small cells by a Ray cluster of two nodes on this machine, whose worker and driver are killed midway.
 
-`ray start` is called twice, then `ubp grid` as a user would. One worker is killed by SIGKILL when 30 cells are done, the
-command itself when 80 are; it is then run again, and its table is compared with that of one process.
+`ray start` is called twice, then `ubp grid` as a user would. One worker is killed by SIGKILL when 30 cells are done,
+the command itself when 80 are; it is then run again, and its table is compared with that of one process.
 
 Run: python benchmarks/ray_grid.py
 """
