@@ -25,7 +25,7 @@ from ubp.grid.factors import from_text, read_values
 from ubp.grid.file import merged, read_file
 from ubp.grid.live import Board
 from ubp.grid.plan import Plan
-from ubp.grid.table import TABLE
+from ubp.grid.table import TABLE, names_apart
 from ubp.grid.units import can_stack, make_units, pays
 from ubp.grid.work import Outcome, Workshop
 from ubp.images.encoders import image_encoder
@@ -180,6 +180,27 @@ def test_compare_reads_it(whole, capsys):
         assert scores == pytest.approx(table.loc[table["method"] == method, "top1"].mean())
     assert run("compare", out, "--baseline", "vanilla") == 0
     assert "vanilla" in capsys.readouterr().out
+
+
+def test_methods_are_named_apart_by_what_differs(tiny):
+    experiment = Experiment(
+        presets=("vanilla", "blur"),
+        vision_encoders=("gabor", "RN50,layer=layer3"),
+        subjects=("sub-01",),
+        options={"epochs": 5},
+        vary={"shuffle_pairs": (False, True), "width": (13, 25)},
+    )
+    for ridge in (True, False):
+        cells = dataclasses.replace(experiment, ridge=ridge).cells(tiny)
+        names = set(names_apart(pd.DataFrame([cell.factors for cell in cells])))
+        expected = {
+            f"{method}{shuffled} ({encoder}{width})"
+            for method, widths in (("vanilla", [""]), ("blur", ["; width 13", "; width 25"]))
+            for shuffled in ("", ", shuffled")
+            for encoder in ("gabor", "RN50 layer=layer3")
+            for width in widths
+        }
+        assert names == expected | ({"ridge (gabor)", "ridge (RN50 layer=layer3)"} if ridge else set())
 
 
 def test_finished_cells_are_never_run_again_and_the_product_may_grow(whole, tiny_folder, tmp_path, common):
