@@ -148,16 +148,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.mode == "gpu":
         gpu(options.models, options.precision, options.repeats)
-    elif options.full:
-        cpu(options.models, options.encoder, [Size("full", FULL, BATCH, DIM)], options.repeats, options.clock)
-    else:
-        cpu(
-            options.models,
-            options.encoder,
-            [size for size in SIZES if size.name in options.size],
-            options.repeats,
-            options.clock,
-        )
+        return
+    sizes = [Size("full", FULL, BATCH, DIM)] if options.full else [s for s in SIZES if s.name in options.size]
+    cpu(options.models, options.encoder, sizes, options.repeats, options.clock)
 
 
 if __name__ == "__main__":

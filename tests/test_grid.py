@@ -25,8 +25,8 @@ from ubp.grid.factors import from_text, read_values
 from ubp.grid.file import merged, read_file
 from ubp.grid.live import Board
 from ubp.grid.plan import Plan
-from ubp.grid.table import TABLE
-from ubp.grid.units import make_units, pays
+from ubp.grid.table import TABLE, names_apart
+from ubp.grid.units import can_stack, make_units, pays
 from ubp.grid.work import Outcome, Workshop
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
@@ -182,6 +182,27 @@ def test_compare_reads_it(whole, capsys):
     assert "vanilla" in capsys.readouterr().out
 
 
+def test_methods_are_named_apart_by_what_differs(tiny):
+    experiment = Experiment(
+        presets=("vanilla", "blur"),
+        vision_encoders=("gabor", "RN50,layer=layer3"),
+        subjects=("sub-01",),
+        options={"epochs": 5},
+        vary={"shuffle_pairs": (False, True), "width": (13, 25)},
+    )
+    for ridge in (True, False):
+        cells = dataclasses.replace(experiment, ridge=ridge).cells(tiny)
+        names = set(names_apart(pd.DataFrame([cell.factors for cell in cells])))
+        expected = {
+            f"{method}{shuffled} ({encoder}{width})"
+            for method, widths in (("vanilla", [""]), ("blur", ["; width 13", "; width 25"]))
+            for shuffled in ("", ", shuffled")
+            for encoder in ("gabor", "RN50 layer=layer3")
+            for width in widths
+        }
+        assert names == expected | ({"ridge (gabor)", "ridge (RN50 layer=layer3)"} if ridge else set())
+
+
 def test_finished_cells_are_never_run_again_and_the_product_may_grow(whole, tiny_folder, tmp_path, common):
     out = Path(shutil.copytree(whole[0], tmp_path / "grid"))
     before = records(out)
@@ -276,8 +297,13 @@ def test_units_hold_equal_shapes_and_leave_work_for_all(tiny):
     models = [len({cell.folder for cell in unit}) for unit in units(together="always", slots=3) if len(unit) > 2]
     assert models == [7, 7, 6]
     assert max(len({cell.folder for cell in unit}) for unit in units(together="never")) == 1
-    atms = Experiment(presets=("ubp",), brain_encoders=("atm-s",), seeds=(0, 1), ridge=False, subjects=("sub-01",))
-    assert len(make_units(atms.cells(tiny), lambda job: (40, 6, 8), lambda encoder: 64, together="always")) == 2
+
+
+def test_encoders_that_tell_subjects_apart_and_early_stops_are_not_stacked():
+    for options in (TrainOptions("atm-s"), TrainOptions("braindecode:EEGConformer")):
+        assert not can_stack(Job("sub-01", preset("ubp"), options))
+    assert not can_stack(Job("sub-01", preset("ubp"), TrainOptions(validation_concepts=5, patience=2)))
+    assert can_stack(Job("sub-01", preset("ubp"), TrainOptions("TSConv")))
 
 
 def test_units_fit_into_memory(tiny):
@@ -374,7 +400,7 @@ def test_the_gpu_mode_says_that_there_is_no_gpu():
         (("--vary", "epochs"), "expected NAME=VALUE,VALUE"),
         (("--vary", "epochs=0"), "epochs is 0; expected at least 1"),
         (("--vary", "epochs=two"), "epochs is 'two'; expected a whole number"),
-        (("--vary", "epochs=2,2"), "epochs has the value 2 2 times"),
+        (("--vary", "epochs=2,2"), "The value '2' of epochs is there 2 times"),
         (("--vary", "epochs=2,3", "--epochs", 4), "both varied and given one value"),
         (("--vary", "width=12"), "width"),
         (("--vary", "average=3"), "sub-01"),
@@ -384,7 +410,7 @@ def test_the_gpu_mode_says_that_there_is_no_gpu():
         (("--vary", "seed=1,2"), "give it with --seed"),
         (("--vary", "patience=3"), "patience needs validation concepts"),
         (("--vary", "validation_concepts=39"), "39 of 40 training concepts"),
-        (("--method", "ubp", "--preset", "ubp"), "'ubp'"),
+        (("--method", "ubp", "--preset", "ubp"), "'ubp' of methods and presets is there 2 times"),
         (("--method", "nise"), "did you mean 'nice'?"),
         (("--brain-encoder", "eegnet"), "EEGNet needs at least 95"),
         (("--brain-encoder", "eegproject", "deepnett"), "deepnet"),

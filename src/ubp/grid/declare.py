@@ -44,8 +44,8 @@ class Experiment:
     options : dict
         Options of :class:`ubp.config.TrainOptions` that go over those of methods and presets.
     vary : dict
-        Further factors and their values: any option of training, width, step, channels (names, or all), window
-        (first and last second, or all), average (test repetitions in a query: all, a number, or single).
+        Further factors and a list of values each: any option of training, width, step, channels (a list of names, or
+        all), window (first and last second, or all), average (test repetitions in a query: all, a number, or single).
     ridge : bool
         Add ridge regression for every subject, setting, vision encoder, channels and window.
 
@@ -56,7 +56,7 @@ class Experiment:
 
     Examples
     --------
-    >>> Experiment(presets=("blur", "ubp"), seeds=(0, 1), vary={"epochs": (10, 20)}).varied
+    >>> Experiment(presets=("blur", "ubp"), seeds=(0, 1), vary={"epochs": ("10", 20)}).vary
     {'epochs': (10, 20)}
     """
 
@@ -98,11 +98,6 @@ class Experiment:
     @property
     def _presets(self) -> tuple[str, ...]:
         return (() if self.methods else ("ubp",)) if self.presets is None else self.presets
-
-    @property
-    def varied(self) -> dict[str, tuple[Any, ...]]:
-        """The further factors and their values, read."""
-        return dict(self.vary)
 
     def cells(self, study: Study) -> list[Cell]:
         """All cells, each once, and all checked: what the study cannot serve is refused here, before any work.

@@ -39,7 +39,7 @@ def check_distinct(name: str, values: Sequence[Any]) -> None:
         raise InputError(f"The grid is empty, because {name} has no value; give one or more.")
     for value in values:
         if values.count(value) > 1:
-            raise InputError(f"{name} has the value {text(value)} {values.count(value)} times; name it once.")
+            raise InputError(f"The value {text(value)!r} of {name} is there {values.count(value)} times; name it once.")
 
 
 def from_text(words: Sequence[str]) -> dict[str, tuple[str, ...]]:

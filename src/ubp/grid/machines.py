@@ -67,7 +67,7 @@ def check_resources(cpus: float | None, gpus: float | None) -> None:
     ------
     InputError
     """
-    if cpus is not None and not (0 < cpus < 1 or (cpus >= 1 and cpus == int(cpus))):
-        raise InputError(f"A run was given {cpus:g} cores; expected a whole number, or a part of one.")
-    if gpus is not None and not (0 <= gpus < 1 or (gpus >= 1 and gpus == int(gpus))):
+    if cpus is not None and not (0.01 <= cpus < 1 or (cpus >= 1 and cpus == int(cpus))):
+        raise InputError(f"A run was given {cpus:g} cores; expected a whole number, or a part of one from 0.01.")
+    if gpus is not None and not (gpus == 0 or 0.01 <= gpus < 1 or (gpus >= 1 and gpus == int(gpus))):
         raise InputError(f"A run was given {gpus:g} GPUs; expected a whole number, a part of one, or 0.")
