@@ -25,6 +25,7 @@ TINY = Scale(
     vision_encoder="gabor",
     seeds=(0,),
     widths=(1, 13, 17),
+    base_width=13,
     brain_encoders=("eegproject", "tsconv", "eegnet"),
     vision_encoders=("gabor", "pixels"),
     methods=("vanilla", "ubp"),

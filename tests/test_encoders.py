@@ -98,6 +98,26 @@ def test_library_that_is_not_installed(monkeypatch, module, spec, extra):
 def test_gabor_by_name():
     encoder = image_encoder("gabor")
     assert encoder(pixels(2, encoder.size)).shape == (2, encoder.dim)
+    other = image_encoder("gabor,size=48")
+    assert other(pixels(2, 48)).shape == (2, encoder.dim)
+    assert other.fingerprint != encoder.fingerprint == image_encoder("gabor,size=96").fingerprint
+    with pytest.raises(InputError, match="expected a multiple of 48"):
+        image_encoder("gabor,size=50")
+
+
+def test_pixels_are_mean_colours_of_cells_less_the_mean_of_each_colour():
+    encoder = image_encoder("pixels")
+    images = pixels(3, encoder.size)
+    found = encoder(images)
+    assert found.shape == (3, encoder.dim) == (3, 768)
+    for image, vector in zip(images.numpy(), found.numpy(), strict=True):
+        for colour in range(3):
+            cells = np.array(
+                [[image[colour, 6 * i : 6 * i + 6, 6 * j : 6 * j + 6].mean() for j in range(16)] for i in range(16)]
+            )
+            expected = (cells - image[colour].mean()).ravel()
+            np.testing.assert_allclose(vector[256 * colour : 256 * (colour + 1)], expected, atol=1e-6)
+    np.testing.assert_allclose(encoder(images + 0.1).numpy(), found.numpy(), atol=1e-6)
 
 
 # ONNX

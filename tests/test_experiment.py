@@ -305,3 +305,14 @@ def test_kill_9_ten_times_ends_in_the_same_bytes(tiny_folder, tmp_path):
     assert all(killed[name] == whole[name] for name in whole)
     assert "checkpoint" not in "".join(whole)
     assert json.loads(whole["runs/intra-subject/sub-01/ubp/seed-0/model.json"])["options"]["epochs"] == 60
+
+
+def test_training_on_single_trials_takes_every_trial_and_is_another_model(tiny, store, tmp_path):
+    single = Job("sub-01", BLUR, replace(OPTIONS, epochs=1, average_training=False))
+    folder = train(tiny, store, single, tmp_path)
+    assert Model.load(folder).description.n_pairs == 2 * N_TRAIN
+    trials = single.trials(tiny, "train")
+    assert (trials.repetitions == 1).all()
+    assert len(single.trials(tiny, "test")) == N_TEST  # queries are averaged as the evaluation asks
+    with pytest.raises(InputError, match="of other options"):
+        train(tiny, store, replace(single, options=replace(OPTIONS, epochs=1)), tmp_path)

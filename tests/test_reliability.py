@@ -8,6 +8,7 @@ from ubp.reliability import (
     ROUNDING,
     explainable_variance,
     noise_ceiling,
+    signal_variability,
     spearman_brown,
     split_half,
     trial_variability,
@@ -199,3 +200,31 @@ def test_no_trial_is_refused():
 @pytest.mark.parametrize(("r", "whole"), [(0.0, 0.0), (0.5, 2 / 3), (1.0, 1.0), (-0.5, -2 / 3), (-1.0, -1.0)])
 def test_spearman_brown(r, whole):
     assert spearman_brown(np.array(r)) == pytest.approx(whole)
+
+
+def test_signal_variability_is_the_mean_of_the_square_root_of_the_share_of_trials():
+    signals, image = draw([3] * 40, signal=1.0, noise=2.0, shape=(3, 4))
+    values = np.empty((3, 4))
+    for channel, time in np.ndindex(values.shape):
+        x = signals[:, channel, time].astype(float)
+        groups = [x[image == i] for i in range(40)]
+        within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (len(x) - 40)
+        between = max(0.0, np.var([group.mean() for group in groups], ddof=1) - within / 3)
+        values[channel, time] = np.sqrt(within / (within + between))
+    found = variances([(signals, image)])
+    assert signal_variability(found) == pytest.approx(values.mean())
+    assert signal_variability(found, np.array([2, 0])) == pytest.approx(values[[2, 0]].mean())
+    assert signal_variability(variances([(1000 * signals, image)])) == pytest.approx(values.mean(), rel=1e-4)
+    signals[:, 1] = 7  # a constant channel has no part
+    assert signal_variability(variances([(signals, image)])) == pytest.approx(values[[0, 2]].mean())
+    with pytest.raises(ValueError, match="repeated trials"):
+        signal_variability(variances([(signals[:5], np.arange(5))]))
+
+
+def test_signal_variability_rises_with_noise_and_not_with_repetitions():
+    one, more, noisy = (
+        signal_variability(variances([draw([n] * 400, 1.0, noise)])) for n, noise in ((2, 1.0), (8, 1.0), (2, 4.0))
+    )
+    assert one == pytest.approx(np.sqrt(0.5), abs=0.02)
+    assert more == pytest.approx(one, abs=0.02)
+    assert noisy == pytest.approx(np.sqrt(0.8), abs=0.02)

@@ -197,19 +197,18 @@ def test_table_3_can_be_asked_for_across_subjects_too(made):
 
 
 def slow_variability(study, subject):
-    """Spread of trials of an image over that of all trials, channel by channel and sample by sample."""
+    """Mean over channels and samples of the spread of trials of an image over that of all trials."""
     trials = study.recording(subject).load("train", average=False)
     channels = [
         trials.channels.index(name)
         for name in Description.read(study.root.parent / f"runs/gabor/intra-subject/{subject}/ubp/seed-0").channels
     ]
-    values = []
-    for channel, time in itertools.product(channels, range(trials.signals.shape[2])):
-        x = pd.Series(trials.signals[:, channel, time].astype(float)).groupby(list(trials.images))
-        within = x.apply(lambda part: ((part - part.mean()) ** 2).sum()).sum() / (len(trials) - x.ngroups)
-        between = max(0.0, x.mean().var() - within * (1 / x.size()).mean())
-        values.append(np.sqrt(within / (within + between)))
-    return np.mean(values)
+    x, images = trials.signals[:, channels].astype(float), np.array(trials.images)
+    groups = [x[images == image] for image in sorted(set(images))]
+    within = sum(((group - group.mean(axis=0)) ** 2).sum(axis=0) for group in groups) / (len(x) - len(groups))
+    left = within * np.mean([1 / len(group) for group in groups])
+    between = np.maximum(0, np.var([group.mean(axis=0) for group in groups], axis=0, ddof=1) - left)
+    return np.mean(np.sqrt(within / (within + between)))
 
 
 def test_table_4_is_a_plain_correlation_of_accuracy_with_variability(made):

@@ -329,3 +329,15 @@ def test_unknown_channel_and_full_folder_get_one_sentence(tmp_path):
     with pytest.raises(InputError, match="exists already"):
         simulate(tmp_path / "b", SMALL, quiet=True)
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_subjects_differ_in_snr_by_equal_ratios_and_in_nothing_else(material):
+    options = replace(SMALL, n_subjects=3, snr=0.2, snr_range=9.0, random_gap=False)
+    assert [options.subject_snr(subject) for subject in range(3)] == pytest.approx([0.6, 0.2, 0.2 / 3])
+    assert replace(options, n_subjects=1).subject_snr(0) == pytest.approx(0.2)
+    same = replace(options, snr_range=1.0)
+    for subject, ratio in enumerate((3.0, 1.0, 1 / 3)):
+        _, signal, noise = trials(*material, options, subject)
+        _, other, other_noise = trials(*material, same, subject)
+        np.testing.assert_array_equal(noise, other_noise)
+        np.testing.assert_allclose(signal, np.sqrt(ratio) * other, atol=1e-4)

@@ -1,5 +1,6 @@
 """Figure 6: accuracy over the radius of the blur, the gallery blurred as the training images."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ubp.plots.width import width_figure
 from ubp.reproduce import published_rows
 from ubp.reproduce.models import Models, larger_k
 from ubp.reproduce.output import Output, Plan
-from ubp.reproduce.setup import Group, Setup, encoder_size
+from ubp.reproduce.setup import Group, Setup, encoder_size, scaled
 from ubp.reproduce.wording import described, interval, percent, published_note
 from ubp.results import Results, merged
 from ubp.sheets import Sheet
@@ -27,7 +28,8 @@ METHOD, CRISP = "blur", "vanilla"
 
 def plan(setup: Setup) -> Plan:
     """The fixed foveated blur at every width, and the crisp images as width 1."""
-    widths = sorted(set(setup.choices.widths or setup.scale.widths))
+    usual = setup.widths(setup.vision_encoder)[0]
+    widths = sorted(set(setup.choices.widths or in_proportion(setup.scale.widths, usual, setup.scale.base_width)))
     for width in widths:
         preset(METHOD, width)  # refuses a width that cannot be
     if len(widths) < 2:
@@ -35,7 +37,6 @@ def plan(setup: Setup) -> Plan:
     settings, notes = setup.settings(("intra-subject",))
     groups = []
     for setting in settings:
-        usual = setup.widths(setup.vision_encoder)[0]
         for width in widths:
             group = setup.group(
                 (CRISP if width == 1 else METHOD,), setting, width=None if width in (1, usual) else width
@@ -77,6 +78,17 @@ def make(models: Models, plan: Plan) -> Output:
         "published, dotted: chance. " + " ".join(notes)
     )
     return Output(TITLE, tuple(sheets), table, width_figure(table, marked), caption)
+
+
+def in_proportion(widths: Sequence[int], usual: int, base: int) -> list[int]:
+    """Widths for a usual one, from those that belong to a base; 1 stays 1.
+
+    Examples
+    --------
+    >>> in_proportion((1, 27, 51, 75), usual=21, base=51)
+    [1, 11, 21, 31]
+    """
+    return [1 if width == 1 else scaled(usual, (width - 1) / (base - 1)) for width in widths]
 
 
 def name(width: int) -> str:

@@ -22,7 +22,9 @@ class Scale:
     methods : tuple of str
         Of the tables of retrieval and of correlation.
     widths : tuple of int
-        Kernel widths of figure 6, in pixels of the vision encoder's input; 1 is the crisp image.
+        Kernel widths of figure 6 where `base_width` is that of the methods, in proportion elsewhere; 1 is the crisp
+        image.
+    base_width : int
     brain_encoders, vision_encoders : tuple of str
         Rows and columns of figure 8.
     grid_subjects : int, optional
@@ -38,6 +40,7 @@ class Scale:
     vision_encoder: str
     seeds: tuple[int, ...]
     widths: tuple[int, ...]
+    base_width: int
     brain_encoders: tuple[str, ...]
     vision_encoders: tuple[str, ...]
     methods: tuple[str, ...] = RIVALS
@@ -53,28 +56,32 @@ PUBLISHED = Scale(
     vision_encoder="RN50",
     seeds=(0, 1, 2, 3, 4),
     widths=(1, 15, 27, 39, 51, 63, 75),
+    base_width=51,
     brain_encoders=BRAIN_ENCODERS,
     vision_encoders=tuple(TOWERS),
     grid_seeds=(0, 1, 2, 3, 4),
 )
 
-_SMALL_CHANGES = {"epochs": 15, "batch_size": 128, "learning_rate": 1e-3, "validation_concepts": 0}
+_SMALL_CHANGES = {"epochs": 12, "batch_size": 64, "learning_rate": 1e-3, "validation_concepts": 0}
 
 SMALL = Scale(
     vision_encoder="gabor",
-    seeds=(0, 1),
-    widths=(1, 7, 13, 19, 25),
+    seeds=(0,),
+    widths=(1, 13, 25, 37, 49),
+    base_width=25,
     brain_encoders=BRAIN_ENCODERS,
     vision_encoders=("gabor", "gabor,size=48", "pixels"),
     grid_subjects=2,
     changes=_SMALL_CHANGES,
     simulation=Simulation(
         n_subjects=5,
-        n_concepts=150,
+        n_concepts=100,
         images_per_concept=4,
-        n_test=80,
+        n_test=100,
         train_repetitions=2,
         test_repetitions=4,
+        true_width=25,
+        width_step=12,
         snr_range=8.0,
         sfreq=200.0,
     ),
@@ -84,12 +91,13 @@ SMALL_MEG = Scale(
     vision_encoder="gabor",
     seeds=(0,),
     widths=SMALL.widths,
+    base_width=SMALL.base_width,
     brain_encoders=BRAIN_ENCODERS,
     vision_encoders=SMALL.vision_encoders,
     changes=_SMALL_CHANGES,
     simulation=Simulation(
         n_subjects=4,
-        n_concepts=100,
+        n_concepts=60,
         images_per_concept=6,
         n_test=80,
         train_repetitions=1,
@@ -97,6 +105,8 @@ SMALL_MEG = Scale(
         snr=0.05,
         snr_range=4.0,
         subject_spread=0.6,
+        true_width=25,
+        width_step=12,
         sfreq=200.0,
         seed=1,
     ),
