@@ -23,7 +23,8 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Model
 from ubp.results import gallery
-from ubp.retrieve import Retriever, _largest
+from ubp.retrieval import _largest
+from ubp.retrieve import Retriever
 
 OPTIONS = TrainOptions(epochs=8, batch_size=20, learning_rate=3e-3, calibration_concepts=15)
 BLUR = preset("ubp", 13, 6)
