@@ -1,16 +1,20 @@
 """Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where there are any."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ubp.adapt import Queries, adapt
 from ubp.calibration import Calibration
 from ubp.config import Common
 from ubp.conformal import COVERAGES
 from ubp.data.given import given_signals
+from ubp.data.stream import one_torch_thread
+from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.image_gallery import ImageGallery, open_gallery
 from ubp.metrics import unit
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = (
     "The model has no confidence, as it was trained without --calibration-concepts: no probabilities and no sets."
 )
+
+
+FEW = 4  # queries that one thread answers soonest
 
 
 class Retriever:
@@ -68,7 +75,7 @@ class Retriever:
         InputError
             When the folder holds no finished model, or the gallery cannot be used.
         """
-        loaded = Model.load(model)
+        loaded = Model.load(model, str(pick_device(common.device)))
         calibration = Calibration.load(model, loaded.description)
         opened = open_gallery(gallery, loaded.description, split=split, encoder=encoder, common=common)
         return cls(loaded, opened, calibration)
@@ -127,9 +134,11 @@ class Retriever:
         subject : str, optional
             Whose they are; by default the model's subject.
         """
-        brain = self.model.embed(queries.signals, subject)
-        directions = unit(brain)
-        similarity = directions @ self._images.T
+        # to wake another thread costs more than a query takes, and much more where cores are busy
+        with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
+            brain = self.model.embed(queries.signals, subject)
+            directions = unit(brain)
+            similarity = _products(directions, self._images)
         notes = list(queries.notes)
         if self.calibration is None or self._reference is None:
             notes.append(NO_CONFIDENCE)
@@ -138,7 +147,7 @@ class Retriever:
             sharpness = self.model.sharpness(brain)[:, None]
             probability = np.empty(similarity.shape)
             sizes = {coverage: np.empty(len(brain), int) for coverage in COVERAGES}
-            reference = directions @ self._reference.T * sharpness
+            reference = _products(directions, self._reference) * sharpness
             for count in np.unique(queries.repetitions):
                 rows = queries.repetitions == count
                 confidence = self.confidence(int(count))
@@ -189,3 +198,10 @@ class Retriever:
                 f"{n} calibration concepts are too few for sets of {listed} %, so these are the whole gallery."
             )
         return notes
+
+
+def _products(directions: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Inner products of every two rows; of many queries as evaluation makes them, bit for bit."""
+    if len(directions) > FEW:
+        return np.asarray(directions @ images.T)
+    return (torch.from_numpy(directions) @ torch.from_numpy(images).T).numpy()
