@@ -183,6 +183,19 @@ def test_a_pair_is_in_its_set_in_every_gallery(retriever, folder, study, common)
         assert set(small) == {image for image in big if image.startswith("test/")}
 
 
+def test_many_queries_are_answered_in_blocks(retriever, study, monkeypatch):
+    whole = retriever.retrieve(study.root)
+    monkeypatch.setattr("ubp.retrieve.BLOCK", 60)
+    parts = retriever.retrieve(study.root)
+    assert np.array_equal(parts.probability, whole.probability)
+    assert all(np.array_equal(parts.set_sizes[coverage], sizes) for coverage, sizes in whole.set_sizes.items())
+
+
+def test_training_trials_are_named_as_such(retriever, study):
+    assert any("training trials" in note for note in retriever.retrieve(study.root, split="train").notes)
+    assert not any("training trials" in note for note in retriever.retrieve(study.root).notes)
+
+
 def test_single_trials_and_means_have_confidence_of_their_own(retriever, study):
     single, mean = (retriever.retrieve(study.root, average=average) for average in (False, True))
     assert retriever.confidence(1).repetitions == 1

@@ -24,7 +24,7 @@ class Retrieval:
     similarity : array of shape (n_queries, n_gallery), float32
         Cosines.
     repetitions : int array of shape (n_queries,)
-    probability : array of shape (n_queries, n_gallery), float64, optional
+    probability : array of shape (n_queries, n_gallery), float32, optional
         Given that one of the gallery was seen, all being equally likely before.
     set_sizes : dict of float to int array of shape (n_queries,)
         Coverage to the number of best images that hold the seen one with that certainty; 0 where no image fits.

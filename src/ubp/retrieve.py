@@ -1,7 +1,8 @@
 """Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where there are any."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ NO_CONFIDENCE = (
 )
 
 
+TRAINED = "These are training trials: if the model was trained on them, ranks, probabilities and sets are too good."
+BLOCK = 1 << 22  # similarities at a time that probabilities are made of
 FEW = 4  # queries that one thread answers soonest
 
 
@@ -123,7 +126,10 @@ class Retriever:
             sfreq=sfreq,
             tmin=tmin,
         )
-        return self.rank(adapt(given, self.model, average, multiply), given.subject)
+        queries = adapt(given, self.model, average, multiply)
+        if isinstance(signals, Path | str) and Path(signals).is_dir() and split == "train":
+            queries = replace(queries, notes=(*queries.notes, TRAINED))
+        return self.rank(queries, given.subject)
 
     def rank(self, queries: Queries, subject: str | None = None) -> Retrieval:
         """Rank the gallery for signals that are as the model needs them.
@@ -145,12 +151,11 @@ class Retriever:
             probability, sizes = None, {}
         else:
             sharpness = self.model.sharpness(brain)[:, None]
-            probability = np.empty(similarity.shape)
+            probability = np.empty_like(similarity)
             sizes = {coverage: np.empty(len(brain), int) for coverage in COVERAGES}
             reference = _products(directions, self._reference) * sharpness
-            for count in np.unique(queries.repetitions):
-                rows = queries.repetitions == count
-                confidence = self.confidence(int(count))
+            for rows in _blocks(queries.repetitions, max(1, BLOCK // similarity.shape[1])):
+                confidence = self.confidence(int(queries.repetitions[rows[0]]))
                 scaled = similarity[rows] * sharpness[rows]
                 probability[rows] = confidence.probability(scaled)
                 for coverage, found in confidence.set_sizes(scaled, reference[rows]).items():
@@ -198,6 +203,14 @@ class Retriever:
                 f"{n} calibration concepts are too few for sets of {listed} %, so these are the whole gallery."
             )
         return notes
+
+
+def _blocks(repetitions: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Rows with equal repetitions, so many at a time."""
+    for count in np.unique(repetitions):
+        rows = np.flatnonzero(repetitions == count)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
 
 
 def _products(directions: np.ndarray, images: np.ndarray) -> np.ndarray:
