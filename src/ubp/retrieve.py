@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ubp.adapt import Queries, adapt
-from ubp.calibration import Calibration
+from ubp.calibration import Calibration, Confidence
 from ubp.config import Common
 from ubp.conformal import COVERAGES
 from ubp.data.given import given_signals
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = (
     "The model has no confidence, as it was trained without --calibration-concepts: no probabilities and no sets."
 )
-
-
 TRAINED = "These are training trials: if the model was trained on them, ranks, probabilities and sets are too good."
 BLOCK = 1 << 22  # similarities at a time that probabilities are made of
 FEW = 4  # queries that one thread answers soonest
@@ -59,7 +57,7 @@ class Retriever:
             raise InputError(
                 "The calibration and the gallery have vectors of different lengths; train the model again."
             )
-        self._confidence: dict[int, Any] = {}
+        self._confidence: dict[int, Confidence] = {}
 
     @classmethod
     def load(
@@ -172,7 +170,7 @@ class Retriever:
             tuple(notes),
         )
 
-    def confidence(self, repetitions: int) -> Any:
+    def confidence(self, repetitions: int) -> Confidence:
         """What the calibration says of queries of so many averaged repetitions computed once."""
         if self.calibration is None:
             raise InputError(NO_CONFIDENCE)
