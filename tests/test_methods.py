@@ -192,7 +192,7 @@ def test_runs_from_before_the_newer_options_still_load_and_count_as_the_same(lon
     content = json.loads((folder / "model.json").read_text())
     identity = Model.load(folder).description.identity()
     later = [content["options"].pop(name) for name in ("loss", "beta1", "average_training", "calibration_concepts")]
-    assert later == ["ubp", 0.9, True]
+    assert later == ["ubp", 0.9, True, 0]
     (folder / "model.json").write_text(json.dumps(content))
     old = {k: v for k, v in content.items() if k not in ("study_path", "vision_encoder", "versions")}
     assert Model.load(folder).description.identity() == identity == digest(json.dumps(old, sort_keys=True))

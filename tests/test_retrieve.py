@@ -23,7 +23,8 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.model import DESCRIPTION, Model
 from ubp.results import gallery
-from ubp.retrieve import Retriever, _largest
+from ubp.retrieval import _largest
+from ubp.retrieve import Retriever
 
 OPTIONS = TrainOptions(epochs=8, batch_size=20, learning_rate=3e-3, calibration_concepts=15)
 BLUR = preset("ubp", 13, 6)
@@ -180,6 +181,19 @@ def test_a_pair_is_in_its_set_in_every_gallery(retriever, folder, study, common)
     few, large = (one.retrieve(study.root, average=True) for one in (retriever, many))
     for small, big in zip(few.members(0.8), large.members(0.8), strict=True):
         assert set(small) == {image for image in big if image.startswith("test/")}
+
+
+def test_many_queries_are_answered_in_blocks(retriever, study, monkeypatch):
+    whole = retriever.retrieve(study.root)
+    monkeypatch.setattr("ubp.retrieve.BLOCK", 60)
+    parts = retriever.retrieve(study.root)
+    assert np.array_equal(parts.probability, whole.probability)
+    assert all(np.array_equal(parts.set_sizes[coverage], sizes) for coverage, sizes in whole.set_sizes.items())
+
+
+def test_training_trials_are_named_as_such(retriever, study):
+    assert any("training trials" in note for note in retriever.retrieve(study.root, split="train").notes)
+    assert not any("training trials" in note for note in retriever.retrieve(study.root).notes)
 
 
 def test_single_trials_and_means_have_confidence_of_their_own(retriever, study):

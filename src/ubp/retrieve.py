@@ -1,22 +1,26 @@
 """Ask a trained model what a signal saw: images ranked, with calibrated probabilities and sets where there are any."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+import torch
 
 from ubp.adapt import Queries, adapt
-from ubp.calibration import Calibration
+from ubp.calibration import Calibration, Confidence
 from ubp.config import Common
 from ubp.conformal import COVERAGES
 from ubp.data.given import given_signals
+from ubp.data.stream import one_torch_thread
+from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.image_gallery import ImageGallery, open_gallery
-from ubp.metrics import ranks, unit
+from ubp.metrics import unit
 from ubp.model import Model
+from ubp.retrieval import Retrieval
 
 if TYPE_CHECKING:
     import mne
@@ -24,117 +28,9 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = (
     "The model has no confidence, as it was trained without --calibration-concepts: no probabilities and no sets."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Retrieval:
-    """Ranked images of some queries.
-
-    Parameters
-    ----------
-    queries : tuple of str
-        What each query is called.
-    seen : tuple of str
-        Image that was seen; empty where that is not known.
-    gallery : tuple of str
-    similarity : array of shape (n_queries, n_gallery), float32
-        Cosines.
-    repetitions : int array of shape (n_queries,)
-    probability : array of shape (n_queries, n_gallery), float64, optional
-        Given that one of the gallery was seen, all being equally likely before.
-    set_sizes : dict of float to int array of shape (n_queries,)
-        Coverage to the number of best images that hold the seen one with that certainty; 0 where no image fits.
-    notes : tuple of str
-        What a reader must know.
-    """
-
-    queries: tuple[str, ...]
-    seen: tuple[str, ...]
-    gallery: tuple[str, ...]
-    similarity: np.ndarray
-    repetitions: np.ndarray
-    probability: np.ndarray | None = None
-    set_sizes: dict[float, np.ndarray] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def best(self, top: int | None = None) -> np.ndarray:
-        """Gallery rows of the most similar images, shape (n_queries, top); of equals the first comes first."""
-        top = len(self.gallery) if top is None else min(top, len(self.gallery))
-        if top < len(self.gallery):
-            return _largest(self.similarity, top)
-        return np.argsort(-self.similarity, axis=1, kind="stable")
-
-    def members(self, coverage: float) -> list[tuple[str, ...]]:
-        """Images of each query's set.
-
-        Raises
-        ------
-        InputError
-            When there is no set of that coverage.
-        """
-        if coverage not in self.set_sizes:
-            raise InputError(f"There is no set of coverage {coverage:g}; expected one of {[*self.set_sizes]}.")
-        order = self.best()
-        return [
-            tuple(self.gallery[row] for row in rows[:size])
-            for rows, size in zip(order, self.set_sizes[coverage], strict=True)
-        ]
-
-    def rank(self) -> np.ndarray:
-        """Rank of the image seen, from 1, ties at their mean; NaN where it is not known or not in the gallery."""
-        found = np.full(len(self.queries), np.nan)
-        if not any(self.seen):
-            return found
-        row = {image: place for place, image in enumerate(self.gallery)}
-        known = np.array([image in row for image in self.seen], bool)
-        if known.any():
-            target = np.array([row[image] for image in self.seen if image in row])
-            found[known] = ranks(self.similarity[known], target)
-        return found
-
-    def table(self, top: int = 5) -> pd.DataFrame:
-        """One row for each query and place.
-
-        Columns: query, seen, rank (of the image seen), repetitions, place, image, similarity, probability, and for each
-        coverage set_80 (size of the set) and in_set_80.
-        """
-        best = self.best(top)
-        n, places = best.shape
-        place = np.tile(np.arange(1, places + 1), n)
-        columns: dict[str, Any] = {
-            "query": np.repeat(self.queries, places),
-            "seen": np.repeat(self.seen, places),
-            "rank": np.repeat(self.rank(), places),
-            "repetitions": np.repeat(self.repetitions, places),
-            "place": place,
-            "image": [self.gallery[row] for row in best.ravel()],
-            "similarity": np.take_along_axis(self.similarity, best, axis=1).ravel(),
-        }
-        if self.probability is not None:
-            columns["probability"] = np.take_along_axis(self.probability, best, axis=1).ravel()
-        for coverage, sizes in self.set_sizes.items():
-            columns[f"set_{100 * coverage:g}"] = np.repeat(sizes, places)
-            columns[f"in_set_{100 * coverage:g}"] = place <= np.repeat(sizes, places)
-        return pd.DataFrame(columns)
-
-    def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """Plain content, for JSON: the best images of each query, and all members of its sets."""
-        best, rank = self.best(top), self.rank()
-        members = {f"{100 * coverage:g}": self.members(coverage) for coverage in self.set_sizes}
-        queries = []
-        for i, name in enumerate(self.queries):
-            rows = best[i]
-            found = [{"image": self.gallery[row], "similarity": float(self.similarity[i, row])} for row in rows]
-            if self.probability is not None:
-                for one, row in zip(found, rows, strict=True):
-                    one["probability"] = float(self.probability[i, row])
-            about: dict[str, Any] = {"query": name, "repetitions": int(self.repetitions[i]), "best": found}
-            if self.seen[i]:
-                about |= {"seen": self.seen[i], "rank": None if np.isnan(rank[i]) else float(rank[i])}
-            if members:
-                about["sets"] = {coverage: list(sets[i]) for coverage, sets in members.items()}
-            queries.append(about)
-        return {"gallery_size": len(self.gallery), "notes": list(self.notes), "queries": queries}
+TRAINED = "These are training trials: if the model was trained on them, ranks, probabilities and sets are too good."
+BLOCK = 1 << 22  # similarities at a time that probabilities are made of
+FEW = 4  # queries that one thread answers soonest
 
 
 class Retriever:
@@ -161,7 +57,7 @@ class Retriever:
             raise InputError(
                 "The calibration and the gallery have vectors of different lengths; train the model again."
             )
-        self._confidence: dict[int, Any] = {}
+        self._confidence: dict[int, Confidence] = {}
 
     @classmethod
     def load(
@@ -180,7 +76,7 @@ class Retriever:
         InputError
             When the folder holds no finished model, or the gallery cannot be used.
         """
-        loaded = Model.load(model)
+        loaded = Model.load(model, str(pick_device(common.device)))
         calibration = Calibration.load(model, loaded.description)
         opened = open_gallery(gallery, loaded.description, split=split, encoder=encoder, common=common)
         return cls(loaded, opened, calibration)
@@ -228,7 +124,10 @@ class Retriever:
             sfreq=sfreq,
             tmin=tmin,
         )
-        return self.rank(adapt(given, self.model, average, multiply), given.subject)
+        queries = adapt(given, self.model, average, multiply)
+        if isinstance(signals, Path | str) and Path(signals).is_dir() and split == "train":
+            queries = replace(queries, notes=(*queries.notes, TRAINED))
+        return self.rank(queries, given.subject)
 
     def rank(self, queries: Queries, subject: str | None = None) -> Retrieval:
         """Rank the gallery for signals that are as the model needs them.
@@ -239,21 +138,22 @@ class Retriever:
         subject : str, optional
             Whose they are; by default the model's subject.
         """
-        brain = self.model.embed(queries.signals, subject)
-        directions = unit(brain)
-        similarity = directions @ self._images.T
+        # to wake another thread costs more than a query takes, and much more where cores are busy
+        with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
+            brain = self.model.embed(queries.signals, subject)
+            directions = unit(brain)
+            similarity = _products(directions, self._images)
         notes = list(queries.notes)
         if self.calibration is None or self._reference is None:
             notes.append(NO_CONFIDENCE)
             probability, sizes = None, {}
         else:
             sharpness = self.model.sharpness(brain)[:, None]
-            probability = np.empty(similarity.shape)
+            probability = np.empty_like(similarity)
             sizes = {coverage: np.empty(len(brain), int) for coverage in COVERAGES}
-            reference = directions @ self._reference.T * sharpness
-            for count in np.unique(queries.repetitions):
-                rows = queries.repetitions == count
-                confidence = self.confidence(int(count))
+            reference = _products(directions, self._reference) * sharpness
+            for rows in _blocks(queries.repetitions, max(1, BLOCK // similarity.shape[1])):
+                confidence = self.confidence(int(queries.repetitions[rows[0]]))
                 scaled = similarity[rows] * sharpness[rows]
                 probability[rows] = confidence.probability(scaled)
                 for coverage, found in confidence.set_sizes(scaled, reference[rows]).items():
@@ -270,7 +170,7 @@ class Retriever:
             tuple(notes),
         )
 
-    def confidence(self, repetitions: int) -> Any:
+    def confidence(self, repetitions: int) -> Confidence:
         """What the calibration says of queries of so many averaged repetitions computed once."""
         if self.calibration is None:
             raise InputError(NO_CONFIDENCE)
@@ -303,11 +203,16 @@ class Retriever:
         return notes
 
 
-def _largest(similarity: np.ndarray, top: int) -> np.ndarray:
-    """The first `top` columns of a stable descending sort of every row, without the sort."""
-    least = -np.partition(-similarity, top - 1, axis=1)[:, top - 1]
-    order = np.empty((len(similarity), top), int)
-    for i, (row, bound) in enumerate(zip(similarity, least, strict=True)):
-        near = np.flatnonzero(row >= bound)
-        order[i] = near[np.argsort(-row[near], kind="stable")][:top]
-    return order
+def _blocks(repetitions: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Rows with equal repetitions, so many at a time."""
+    for count in np.unique(repetitions):
+        rows = np.flatnonzero(repetitions == count)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+def _products(directions: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Inner products of every two rows; of many queries as evaluation makes them, bit for bit."""
+    if len(directions) > FEW:
+        return np.asarray(directions @ images.T)
+    return (torch.from_numpy(directions) @ torch.from_numpy(images).T).numpy()

@@ -75,7 +75,7 @@ def retrieve(
     figure : Path
         Draw the best images of the first queries: PNG, SVG or PDF.
     """
-    from ubp.commands.using import retrieve as command
+    from ubp.commands.retrieving import retrieve as command
 
     command(
         model,
@@ -129,7 +129,7 @@ def calibrate(
     single_trials : bool
         Every test trial is a query.
     """
-    from ubp.commands.using import calibrate as command
+    from ubp.commands.confidence import calibrate as command
 
     command(
         runs,
@@ -167,6 +167,6 @@ def uncertainty(
     allow_shared_concepts : bool
         Accept concepts that occur in train and test.
     """
-    from ubp.commands.using import uncertainty as command
+    from ubp.commands.confidence import uncertainty as command
 
     command(model, study=study, csv=csv, figure=figure, allow_shared_concepts=allow_shared_concepts)

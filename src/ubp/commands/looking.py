@@ -9,10 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ubp.commands.figures import save_figure
 from ubp.config import preset
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.files import atomic_file
 from ubp.images.blur_options import BlurOptions, default_widths
 from ubp.images.encoders import ImageEncoder, image_encoder
 from ubp.images.levels import Level, apply_levels
@@ -25,7 +25,6 @@ from ubp.progress import say
 SIZES = (16, 1024)
 MOST_IMAGES = 20
 FORMATS = (".png", ".pdf", ".svg")
-DPI = 180
 
 
 def blur(
@@ -162,6 +161,5 @@ def _names(images: Sequence[Path]) -> list[str]:
 
 
 def _save(figure: Figure, out: Path) -> None:
-    with atomic_file(out) as handle:
-        figure.savefig(handle, format=out.suffix[1:].lower(), dpi=DPI)
+    save_figure(figure, out)
     say(f"The figure: {out}")
