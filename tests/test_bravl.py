@@ -297,7 +297,7 @@ def test_sizes_and_parameter_counts_at_the_published_shape(text_dim):
 
 @pytest.mark.parametrize("arguments", [(0, 3, 8, 4), (2, 3, 8, 9), (2, 3, 8, 0), (2, 3, 8, 4, -1)])
 def test_sizes_out_of_range_are_refused(arguments):
-    with pytest.raises(InputError, match="must be at least 1|expected 1 to 8 components"):
+    with pytest.raises(InputError, match=r"must be at least 1|expected 1 to 8 components"):
         BraVL(*arguments)
 
 
