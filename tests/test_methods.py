@@ -76,6 +76,8 @@ def test_published_settings():
         assert METHODS[variant].train_options() == replace(nice, brain_encoder=variant)
     assert (atms.brain_encoder, atms.loss, atms.epochs, atms.batch_size) == ("atm-s", "atm-s", 40, 64)
     assert (atms.learning_rate, atms.weight_decay) == (3e-4, 0.01)
+    bravl = METHODS["bravl"].train_options()
+    assert (bravl.epochs, bravl.batch_size, bravl.learning_rate, bravl.weight_decay) == (100, 1024, 1e-4, 0)
     assert ours == TrainOptions()
     assert METHODS["ubp"].train_options("inter-subject") == TrainOptions(learning_rate=1e-5)
 
@@ -85,6 +87,7 @@ def test_published_averages_are_those_the_papers_print():
     for name, pair in expected.items():
         assert METHODS[name].published_accuracy() == pytest.approx(pair, abs=0.06)
     assert METHODS["atm-s"].published_accuracy() == pytest.approx((27.1, 58.1), abs=0.06)
+    assert METHODS["bravl"].published_accuracy() == pytest.approx((5.8, 17.5), abs=0.06)
     assert METHODS["nice"].published_accuracy("inter-subject") == pytest.approx((6.2, 21.4), abs=0.06)
     assert METHODS["official"].published_accuracy() is None
 
@@ -111,7 +114,9 @@ def test_packaged_tables_are_the_collected_ones(name):
 def test_unknown_method_and_loss_name_the_nearest():
     with pytest.raises(InputError, match=r"method 'atms' is unknown; expected one of .* did you mean 'atm-s'"):
         method("atms")
-    with pytest.raises(InputError, match="loss 'klip' is unknown; expected one of ubp, clip, atm-s; did you mean"):
+    with pytest.raises(
+        InputError, match="loss 'klip' is unknown; expected one of ubp, clip, atm-s, bravl; did you mean"
+    ):
         TrainOptions(loss="klip")
     with pytest.raises(InputError, match=r"beta1 is 1\.0"):
         TrainOptions(beta1=1.0)
