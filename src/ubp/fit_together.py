@@ -51,6 +51,30 @@ class MaskedDropout(nn.Module):
         return x * self.mask * (1 / (1 - self.p))
 
 
+class RowLinear(nn.Module):
+    """A linear map whose weight gradient comes in the layout of the weight, so that stacked ones are not copied.
+
+    ``y = (W x^T)^T + b`` instead of ``x W^T + b``.
+
+    Parameters
+    ----------
+    linear : torch.nn.Linear
+        Whose parameters it takes over.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the last dimension."""
+        if x.ndim != 2:
+            return nn.functional.linear(x, self.weight, self.bias)
+        # contiguous, because dropout draws its values in the order of memory
+        y = (self.weight @ x.T).T.contiguous()
+        return y if self.bias is None else y + self.bias
+
+
 def common_shape(trainers: Sequence[Trainer]) -> str | None:
     """Why trainers cannot be fitted together, or None when they can."""
     first = trainers[0]
@@ -191,13 +215,16 @@ class TogetherTrainer:
 
 
 def _with_masks(encoder: nn.Module) -> nn.Module:
-    """A copy in training mode whose dropout layers take their masks as buffers."""
+    """A copy in training mode whose dropout layers take their masks as buffers, and whose linear maps are stackable."""
     copied = copy.deepcopy(encoder).train()
     for name, module in list(copied.named_modules()):
         if isinstance(module, (nn.Dropout, *FEATURE_DROPOUTS)):
             parent, _, child = name.rpartition(".")
             masked = MaskedDropout(module.p, isinstance(module, FEATURE_DROPOUTS))
             setattr(copied.get_submodule(parent), child, masked)
+        elif type(module) is nn.Linear:
+            parent, _, child = name.rpartition(".")
+            setattr(copied.get_submodule(parent), child, RowLinear(module))
     return copied
 
 

@@ -13,7 +13,7 @@ from ubp.grid.work import Unit
 
 TOGETHER = ("auto", "always", "never")
 MOST_TOGETHER = 40
-MOST_WEIGHTS_ON_A_CPU = 100_000
+MOST_WEIGHTS_ON_A_CPU = 200_000
 MEMORY_TOGETHER = 4 * 2**30  # bytes of signals and ladders that the models of one unit may hold
 
 Shape = tuple[int, int, int]
