@@ -21,6 +21,7 @@ from ubp.sheets import Sheet
 
 TITLE = "Table 4: correlation of accuracy with signal variability"
 SETTING = "intra-subject"
+SPLIT_WORDS = {"train": "training", "test": "test"}
 
 
 def plan(setup: Setup) -> Plan:
@@ -65,7 +66,7 @@ def make(models: Models, plan: Plan) -> Output:
     notes = (
         f"Over {len(group.subjects)} subjects; 95 % bootstrap intervals over them, too narrow where they are so few. "
         "Variability: mean over channels and times of the spread of trials of one image over the spread of all trials, "
-        f"of the {split} trials; the paper's main text does not define its own.",
+        f"of the {SPLIT_WORDS[split]} trials; the paper's main text does not define its own.",
         described(setup, found["top1"]),
         published_note(setup, "things-eeg2", "10 subjects"),
         *plan.notes,
