@@ -30,10 +30,11 @@ def plan(setup: Setup) -> Plan:
     Raises
     ------
     InputError
-        When there are fewer than 3 subjects.
+        When there are fewer than 3 subjects, or no trials of one image to tell variability by.
     """
     if len(setup.subjects) < FEWEST:
         raise InputError(f"table4 correlates over subjects and got {len(setup.subjects)}; expected {FEWEST} or more.")
+    repeated_split(setup.study, setup.subjects)
     group, notes = setup.usable(setup.group(setup.methods, SETTING))
     return Plan((group,), notes)
 
