@@ -13,6 +13,7 @@ from scipy.stats import norm, pearsonr, spearmanr
 from reproduced import MEG, SIMULATION, TINY, small
 from test_cli import refused, run
 from ubp.data.study import Study
+from ubp.errors import InputError
 from ubp.experiment import Job
 from ubp.images.features import FeatureStore
 from ubp.methods import METHODS
@@ -387,8 +388,6 @@ def test_other_options_or_another_study_in_the_folder_are_refused_and_nothing_is
 ):
     out, _ = made
     models = state(out, "model.*")
-    from ubp.errors import InputError
-
     with pytest.raises(InputError, match="holds a model of another study or of other options"):
         small("table1", out, Choices(changes={"epochs": 3}))
     sentence = refused(
@@ -399,6 +398,20 @@ def test_other_options_or_another_study_in_the_folder_are_refused_and_nothing_is
     (tmp_path / "t/study").symlink_to(tiny_folder)
     assert "not the study that" in refused(capsys, "reproduce", "table3", "--small", "--out", tmp_path / "t")
     assert state(out, "model.*") == models
+
+
+def test_the_page_shows_what_could_be_made_when_one_part_fails(made):
+    out, _ = made
+    path = out / "runs/gabor--tsconv/intra-subject/sub-01/ubp/seed-0/model.json"
+    whole, page = path.read_text(), (out / "index.html").read_bytes()
+    path.write_text(json.dumps({**json.loads(whole), "study_fingerprint": "another"}))
+    with pytest.raises(InputError, match="holds a model of another study"):
+        small("all", out)
+    text = (out / "index.html").read_text()
+    assert f"{REPRODUCTIONS['figure8'].title} is left out: " in text
+    assert text.count('src="data:image/webp;base64,') == len(REPRODUCTIONS) - 1
+    path.write_text(whole)
+    (out / "index.html").write_bytes(page)
 
 
 BAD = {

@@ -14,6 +14,7 @@ from ubp.plots.heat import heat_figure
 from ubp.plots.matrix import matrices_figure
 from ubp.plots.relation import relation_figure
 from ubp.plots.retrieval import retrieval_figure
+from ubp.plots.similarity import bin_edges
 from ubp.plots.style import METHOD_COLOURS
 from ubp.plots.width import width_figure
 from ubp.prior import Level
@@ -159,3 +160,18 @@ def test_a_row_is_bold_only_where_the_test_supports_it(tmp_path, accuracies, bol
     sheet = _sheet("t", results, _compared(results, top1), "intra-subject", top1, "things-eeg2")
     assert [sheet.rows[row][0] for row in sheet.bold] == ([bold] if bold else [])
     assert sheet.notes[0].startswith("Bold:" if bold else "None in bold:")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bins_of_similarities_end_where_the_interval_does_and_lose_no_pair(seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(20, 4, 200)
+    low, high = values.mean() - 1.96 * values.std(), values.mean() + 1.96 * values.std()
+    edges = bin_edges(values, low, high, 12)
+    assert np.isclose(edges, low).any()
+    assert np.isclose(edges, high).any()
+    assert np.histogram(values, edges)[0].sum() == 200
+    np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+    assert 10 <= len(edges) <= 16
+    for few, interval in ((values, (-np.inf, np.inf)), (values[:1], (low, high)), (values, (1e6, 1e6 + 1))):
+        assert np.histogram(few, bin_edges(few, *interval, 12))[0].sum() == len(few)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ubp.config import Common, unknown
 from ubp.data.study import Study
 from ubp.demo import simulated_study
-from ubp.errors import InputError
+from ubp.errors import InputError, UbpError
 from ubp.progress import console, say
 from ubp.reproduce.index import INDEX, write_index
 from ubp.reproduce.models import Models, finished
@@ -160,14 +160,24 @@ def reproduce(
 
 def _make(places: Places, plans: Mapping[str, Plan], missing: Mapping[str, str], page: bool) -> dict[str, Output]:
     models: dict[Path, Models] = {}
-    outputs = {}
+    outputs: dict[str, Output] = {}
+    failed: list[UbpError] = []
     for name, plan in plans.items():
         start, setup = time.monotonic(), places.setup(name)
         shared = models.setdefault(setup.work, Models(setup))
         for note in plan.notes:
             say(note)
-        outputs[name] = REPRODUCTIONS[name].make(shared, plan)
-        outputs[name].save(places.out, name)
+        try:
+            outputs[name] = REPRODUCTIONS[name].make(shared, plan)
+            outputs[name].save(places.out, name)
+        except UbpError as error:
+            # the page shows what could be made, and the command fails all the same
+            failed.append(error)
+            if not page or not outputs:
+                raise
+            missing = {**missing, REPRODUCTIONS[name].title: str(error)}
+            say(f"{name} failed: {error}")
+            continue
         for sheet in outputs[name].sheets:
             _show(sheet)
         say(f"{name}: {', '.join(outputs[name].files(name))} in {places.out}, {time.monotonic() - start:.0f} s.\n")
@@ -175,6 +185,8 @@ def _make(places: Places, plans: Mapping[str, Plan], missing: Mapping[str, str],
         studies = {("MEG study" if REPRODUCTIONS[name].meg else "Study"): places.setup(name) for name in plans}
         write_index(places.out, outputs, studies, missing)
         say(f"Everything on one page: {places.out / INDEX}")
+    if failed:
+        raise failed[0]
     return outputs
 
 

@@ -58,8 +58,8 @@ def draw_similarities(
         raise ValueError(f"The levels have shape {levels.shape}; expected one of {[*map(int, Level)]} for each pair.")
     narrow = np.ptp(values) <= 1e-9 * max(1.0, np.abs(values).max())  # numpy refuses bins finer than the numbers
     n_bins = 1 if narrow else min(60, max(12, round(2 * len(values) ** (1 / 3))))
-    edges = np.histogram_bin_edges(values, n_bins)
-    bottom, bars = np.zeros(n_bins), {}
+    edges = bin_edges(values, low, high, n_bins)
+    bottom, bars = np.zeros(len(edges) - 1), {}
     for each in (Level.BASE, Level.MORE, Level.LESS):
         counts, _ = np.histogram(values[levels == each], edges)
         name, n = each.name.lower(), int(counts.sum())
@@ -88,3 +88,24 @@ def draw_similarities(
     axes.set_ylim(0, 1.08 * bottom.max())
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=labels[0], ylabel=labels[1])
+
+
+def bin_edges(values: np.ndarray, low: float, high: float, n_bins: int) -> np.ndarray:
+    """Edges of about so many equal bins that hold all values; both ends of a finite interval are among them.
+
+    Examples
+    --------
+    >>> bin_edges(np.array([0.0, 9.5]), 2.0, 8.0, 5)
+    array([ 0.,  2.,  4.,  6.,  8., 10.])
+    """
+    first, last = float(values.min()), float(values.max())
+    inside = round(n_bins * (high - low) / (last - first)) if last > first and math.isfinite(high - low) else 0
+    if n_bins < 2 or not 1 <= inside <= 4 * n_bins:
+        return np.histogram_bin_edges(values, n_bins)
+    width = (high - low) / inside
+    before, after = math.ceil((low - first) / width - 1e-9), math.ceil((last - high) / width - 1e-9)
+    steps = np.arange(-before, inside + after + 1)
+    edges = low + width * steps
+    edges[steps == inside] = high
+    edges[0], edges[-1] = min(edges[0], first), max(edges[-1], last)  # rounding loses no value
+    return edges

@@ -42,17 +42,7 @@ def _panel(axes: Axes, part: pd.DataFrame, marked: Mapping[int, str]) -> None:
         axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0, gid="interval")
         axes.plot(x, score, marker="o", markersize=5, label=method, **style)
         ends.append(score[-1] / axes.get_ylim()[1])
-        if "published_top1" in line and line["published_top1"].notna().any():
-            axes.plot(
-                x,
-                100 * line["published_top1"],
-                "D",
-                mfc="white",
-                mec=INK,
-                markersize=5,
-                label="published",
-                gid="published",
-            )
+        _published(axes, line)
     for width, text in marked.items():
         axes.axvline(width, color=INK, linestyle="--", linewidth=1, zorder=0)
         write(axes, width, 0.99, f" {text}", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
@@ -71,3 +61,10 @@ def _panel(axes: Axes, part: pd.DataFrame, marked: Mapping[int, str]) -> None:
     axes.set_xticks(sorted(set(part["width"])))
     axes.set_xlabel("width of the blur's kernel (pixels; 1: crisp)")
     label_ends(axes, ends, list(styles), [style["color"] for style in styles.values()])
+
+
+def _published(axes: Axes, line: pd.DataFrame) -> None:
+    known = line[line["published_top1"].notna()] if "published_top1" in line else line[:0]
+    for x, y in zip(known["width"], 100 * known.get("published_top1", known["top1"]), strict=True):
+        axes.plot(x, y, "D", mfc="white", mec=INK, markersize=5, gid="published")
+        axes.annotate("published", (x, y), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK)

@@ -61,7 +61,7 @@ def make(models: Models, plan: Plan) -> Output:
         "trials of a test image, or single trials, every image counting the same. Bold: better than every other "
         "method in "
         "the same condition, by the paired test with Holm's correction.",
-        described(setup, first) if first else "",
+        described(setup, first, query="trials as in the row") if first else "",
         f"There are no published figures; chance {chance}.",
         *plan.notes,
     )

@@ -21,6 +21,7 @@ from ubp.sheets import Sheet
 
 TITLE = "Table 4: correlation of accuracy with signal variability"
 SETTING = "intra-subject"
+SPLIT_WORDS = {"train": "training", "test": "test"}
 
 
 def plan(setup: Setup) -> Plan:
@@ -29,10 +30,11 @@ def plan(setup: Setup) -> Plan:
     Raises
     ------
     InputError
-        When there are fewer than 3 subjects.
+        When there are fewer than 3 subjects, or no trials of one image to tell variability by.
     """
     if len(setup.subjects) < FEWEST:
         raise InputError(f"table4 correlates over subjects and got {len(setup.subjects)}; expected {FEWEST} or more.")
+    repeated_split(setup.study, setup.subjects)
     group, notes = setup.usable(setup.group(setup.methods, SETTING))
     return Plan((group,), notes)
 
@@ -65,7 +67,7 @@ def make(models: Models, plan: Plan) -> Output:
     notes = (
         f"Over {len(group.subjects)} subjects; 95 % bootstrap intervals over them, too narrow where they are so few. "
         "Variability: mean over channels and times of the spread of trials of one image over the spread of all trials, "
-        f"of the {split} trials; the paper's main text does not define its own.",
+        f"of the {SPLIT_WORDS[split]} trials; the paper's main text does not define its own.",
         described(setup, found["top1"]),
         published_note(setup, "things-eeg2", "10 subjects"),
         *plan.notes,

@@ -12,7 +12,7 @@ from ubp.results import Results
 SOURCE = "Wu et al., CVPR 2025"
 
 
-def described(setup: Setup, results: Results, gallery: str = "") -> str:
+def described(setup: Setup, results: Results, gallery: str = "", query: str = "") -> str:
     """Study, subjects, seeds, encoder, gallery, chance and protocol of our numbers."""
     table = results.table
     first = table.iloc[0]
@@ -20,12 +20,14 @@ def described(setup: Setup, results: Results, gallery: str = "") -> str:
     channels = sorted(set(table["channels"].astype(str)))
     encoders = ", ".join(dict.fromkeys(table["vision_encoder"]))
     chances = chance_text(table)
-    query = "single trials" if set(table["query"]) == {"single trial"} else f"{repetitions(table)} repetitions averaged"
+    averaged = (
+        "single trials" if set(table["query"]) == {"single trial"} else f"{repetitions(table)} repetitions averaged"
+    )
     return (
         f"Ours: study {setup.study.info.name!r}, {counted(table['subject'].nunique(), 'subject')}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, image encoder {encoders}, "
         f"{'/'.join(channels)} channels; gallery of {each_of(table['gallery_size'])} test images"
-        f"{gallery or ', each at the blur of its method'}; {query}; {first['protocol']}; chance {chances}; "
+        f"{gallery or ', each at the blur of its method'}; {query or averaged}; {first['protocol']}; chance {chances}; "
         "per cent, 95 % bootstrap intervals over subjects, seeds and images."
     )
 
