@@ -67,7 +67,7 @@ def test_every_encoder_has_a_usage():
     [
         ("gabro", "expected gabor "),
         ("onxx:file.onnx", "expected onnx:FILE "),
-        ("resnet", "expected one of gabor, onnx:FILE"),
+        ("resnet", "expected one of gabor, pixels, onnx:FILE"),
         ("onnx", "expected onnx:FILE"),
         ("onnx:", "expected onnx:FILE"),
         ("gabor:96", "expected gabor"),

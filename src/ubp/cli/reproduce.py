@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ubp.cli.app import RESULTS, CommonOptions, Many, OptionalNames, Switch, app
+from ubp.cli.app import RESULTS, CommonOptions, Many, OptionalNames, Plain, Switch, app
 from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
 
@@ -36,6 +36,9 @@ def reproduce(
     brain: OptionalNames = None,
     vision: OptionalNames = None,
     dry_run: Switch = False,
+    address: str = "here",
+    cpus: Annotated[float | None, Plain] = None,
+    gpus: Annotated[float | None, Plain] = None,
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
 ) -> None:
@@ -79,8 +82,16 @@ def reproduce(
         Vision encoders of figure8.
     dry_run : bool
         Print how many models would be trained, and train none.
+    address : str
+        Where models are trained: here, local (Ray on this machine), auto, or HOST:PORT of a Ray cluster whose machines
+        see the same folders.
+    cpus : float
+        Cores of one model on Ray; by default 1.
+    gpus : float
+        GPUs of one model on Ray, or a part of one; by default 1 where there are GPUs.
     """
     from ubp.commands.reproduce import reproduce as command
+    from ubp.grid.jobs import Machines
     from ubp.reproduce.setup import Choices
 
     choices = Choices(
@@ -97,4 +108,14 @@ def reproduce(
         vision_encoders=vision,
         changes=given(options),
     )
-    command(name, study, small=small, meg=meg, out=out, choices=choices, dry_run=dry_run, common=common)
+    command(
+        name,
+        study,
+        small=small,
+        meg=meg,
+        out=out,
+        choices=choices,
+        dry_run=dry_run,
+        machines=Machines(address, cpus, gpus),
+        common=common,
+    )

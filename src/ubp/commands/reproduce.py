@@ -10,6 +10,7 @@ from ubp.config import Common, unknown
 from ubp.data.study import Study
 from ubp.demo import simulated_study
 from ubp.errors import InputError, UbpError
+from ubp.grid.jobs import Machines
 from ubp.progress import console, say
 from ubp.reproduce.index import INDEX, write_index
 from ubp.reproduce.models import Models, finished
@@ -37,6 +38,7 @@ class Places:
     small_meg : Scale, optional
     choices : Choices
     common : Common
+    machines : Machines
     """
 
     out: Path
@@ -46,6 +48,7 @@ class Places:
     small_meg: Scale | None
     choices: Choices
     common: Common
+    machines: Machines = Machines()
 
     @cached_property
     def main(self) -> Setup:
@@ -64,7 +67,12 @@ class Places:
     def _setup(self, work: Path, path: Path | None, small: Scale | None) -> Setup:
         if path is not None:
             return Setup(
-                Study.open(path, self.common.allow_shared_concepts), work, PUBLISHED, self.choices, self.common
+                Study.open(path, self.common.allow_shared_concepts),
+                work,
+                PUBLISHED,
+                self.choices,
+                self.common,
+                self.machines,
             )
         if small is None or small.simulation is None:
             raise InputError("There is no study to reproduce from; give its folder, or --small to simulate one.")
@@ -72,7 +80,7 @@ class Places:
             work / "study", small.simulation, self.common.quiet, f"`reproduce --small` in {self.out}"
         )
         common = replace(self.common, store=self.common.store or self.out / "features")
-        return Setup(study, work, small, self.choices, common)
+        return Setup(study, work, small, self.choices, common, self.machines)
 
 
 def reproduce(
@@ -85,6 +93,7 @@ def reproduce(
     choices: Choices = Choices(),
     dry_run: bool = False,
     scales: tuple[Scale, Scale] = (SMALL, SMALL_MEG),
+    machines: Machines = Machines(),
     common: Common = Common(),
 ) -> dict[str, Output]:
     """Make a table or figure of the paper, or all with one page; models that several need are trained once.
@@ -107,6 +116,8 @@ def reproduce(
         Print how many models there would be, and write nothing but the simulated study.
     scales : (Scale, Scale)
         What `small` means, for the main study and the one of MEG.
+    machines : Machines
+        Where models are trained; they are evaluated in this process.
     common : Common
 
     Returns
@@ -137,6 +148,7 @@ def reproduce(
         scales[1] if small else None,
         choices,
         common,
+        machines,
     )
     names, missing = list(REPRODUCTIONS) if name == ALL else [name], {}
     if name == ALL and meg is None and not small:

@@ -14,6 +14,8 @@ from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import CHECKPOINT, Job, check_shape
 from ubp.experiment import train as train_one
+from ubp.grid.jobs import Machines, train_on
+from ubp.grid.machines import HERE
 from ubp.images.blur_options import Foveation
 from ubp.images.encoders import ImageEncoder
 from ubp.images.features import FeatureStore, default_root
@@ -134,8 +136,9 @@ def train_jobs(
     checkpoint_every: float = 20.0,
     common: Common = Common(),
     tower: ImageEncoder | None = None,
+    machines: Machines | None = None,
 ) -> list[Path]:
-    """Train the models of jobs that share an image encoder, each below `out`; returns their folders."""
+    """Train the models of jobs that share an image encoder, each below `out`, on Ray where `machines` says so."""
     where = pick_device(common.device)
     levels = [level for job in jobs for level in job.preset.ladder]
     vectors = build_store(study, jobs[0].vision_encoder, levels, common, tower=tower)
@@ -147,6 +150,23 @@ def train_jobs(
             bar.update(task, completed=finished + trainer.epoch)
 
         finished = 0
+        if machines and machines.address != HERE:
+
+            def ended(job: Job) -> None:
+                bar.update(task, advance=job.options.epochs)
+
+            if train_on(
+                machines,
+                study,
+                vectors,
+                jobs,
+                out,
+                device=common.device,
+                allow_shared_concepts=common.allow_shared_concepts,
+                checkpoint_every=checkpoint_every,
+                finished=ended,
+            ):
+                return [out / job.folder for job in jobs]
         for job in jobs:
             bar.update(task, description=f"{job.subject} {job.preset.name} seed {job.seed}")
             folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))

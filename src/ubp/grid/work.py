@@ -103,7 +103,7 @@ class Workshop:
 
     def run(self, unit: Unit) -> list[Outcome]:
         """Finish all cells of a unit; a cell that fails does not stop the others."""
-        with contextlib.ExitStack() as locks, _threads(self.site.threads):
+        with contextlib.ExitStack() as locks, threads(self.site.threads):
             # a worker whose driver died may still be at it
             for folder in sorted({self.site.out / cell.folder for cell in unit}):
                 locks.enter_context(locked(folder / ".lock"))
@@ -228,7 +228,7 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Iterator[None]:
     """Let torch use so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)

@@ -109,7 +109,7 @@ class Models:
             new = [job for job in new if not finished(setup.study, job, root, key)]
         if new:
             say(f"{len(new)} models to train: {', '.join(group.names)}; {group.setting}, {group.variant}.")
-            train_jobs(setup.study, new, root, common=setup.common)
+            train_jobs(setup.study, new, root, common=setup.common, machines=setup.machines)
         self._trained.update(root / job.folder for job in jobs)
         return [root / job.folder for job in jobs]
 

@@ -16,6 +16,7 @@ from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.experiment import Job
 from ubp.files import digest
+from ubp.grid.jobs import Machines
 from ubp.images.blur_options import PUBLISHED_SIZE, default_widths
 from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
@@ -107,6 +108,8 @@ class Setup:
     scale : Scale
     choices : Choices
     common : Common
+    machines : Machines
+        Where models are trained.
     """
 
     study: Study
@@ -114,6 +117,7 @@ class Setup:
     scale: Scale
     choices: Choices = Choices()
     common: Common = Common()
+    machines: Machines = Machines()
 
     def __post_init__(self) -> None:
         chosen = self.choices
