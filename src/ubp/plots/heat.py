@@ -34,7 +34,7 @@ def heat_figure(
         for (row, column), value in np.ndenumerate(values):
             text = "missing" if np.isnan(value) else f"{value:+.1f}{'*' if marks[row, column] else ''}"
             weight = "bold" if marks[row, column] else "normal"
-            dark = np.isfinite(value) and abs(value) > 0.6 * limit
+            dark = np.isfinite(value) and abs(value) > 0.5 * limit
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else INK, weight=weight)
         turned = len(columns) > 5
         axes.set_xticks(range(len(columns)), columns, rotation=30 if turned else 0, ha="right" if turned else "center")

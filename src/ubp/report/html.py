@@ -30,6 +30,7 @@ CSS = """
 .ubp .number, .ubp th.number { text-align: right; white-space: nowrap; }
 .ubp td { overflow-wrap: anywhere; }
 .ubp td:first-child { white-space: nowrap; overflow-wrap: normal; }
+.ubp h4 { font-size: 1.05rem; margin: 1rem 0 0.3rem 0; }
 .ubp .wide { overflow-x: auto; }
 .ubp .wide td { white-space: nowrap; }
 .ubp .note { border-left: 4px solid #D55E00; padding: 0.3rem 0 0.3rem 0.8rem; }

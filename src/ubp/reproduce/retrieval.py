@@ -8,6 +8,7 @@ import pandas as pd
 from ubp.compare import Comparison, compare
 from ubp.comparison_sheets import bold_note
 from ubp.config import SETTINGS
+from ubp.data.facts import DATASETS
 from ubp.measures import Measure, measure
 from ubp.plots.retrieval import retrieval_figure
 from ubp.reproduce import published_rows
@@ -146,6 +147,6 @@ def _published(dataset: str, setting: str) -> Sheet:
         cells = part.set_index("subject")
         both = [f"{cells['top1'][subject]:.1f} / {cells['top5'][subject]:.1f}" for subject in subjects]
         rows.append((str(method), *both, f"{one_digit(part['top1'].mean())} / {one_digit(part['top5'].mean())}"))
-    title = f"As published, {published_rows.TABLES[dataset].replace('_', ' ')}, {setting}, top-1 / top-5 %"
+    title = f"As published on {DATASETS[dataset].title}, {setting}, top-1 / top-5 %"
     notes = (f"{SOURCE}; means are of the rows here.", *([ATM_S] if dataset == "things-eeg2" else []))
     return Sheet(title, ("method", *subjects, MEAN), tuple(rows), notes=notes)

@@ -89,6 +89,7 @@ SMALL = Scale(
 
 SMALL_MEG = Scale(
     vision_encoder="gabor",
+    methods=("vanilla", "blur", "ubp", "nice"),
     seeds=(0,),
     widths=SMALL.widths,
     base_width=SMALL.base_width,
