@@ -8,11 +8,18 @@ import time
 
 import pandas as pd
 import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
 
+from reproduced import small
 from test_cli import refused
 from ubp.config import Common
+from ubp.errors import InputError, UbpError
 from ubp.grid import Experiment, run_grid
+from ubp.grid.jobs import Machines
 from ubp.grid.table import TABLE
+from ubp.reproduce.setup import Choices
 
 EXPERIMENT = Experiment(
     presets=("blur", "ubp"),
@@ -94,3 +101,42 @@ def test_more_than_any_machine_has(two_nodes, tiny_folder, tmp_path, capsys):
     assert "has the 3 cores and 0 GPUs" in refused(capsys, *command, "--cpus", 3)
     assert "and 0.5 GPUs that a run asks for" in refused(capsys, *command, "--gpus", 0.5)
     assert not (tmp_path / "grid" / TABLE).exists()
+
+
+def test_models_of_a_reproduction_are_those_of_one_process(two_nodes, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    choices = Choices(subjects=("sub-01",), seeds=(0, 1), methods=("vanilla", "ubp"))
+    for name, machines in (("here", Machines()), ("ray", Machines(two_nodes))):
+        small("table1", tmp_path / name, choices, machines=machines)
+    weights = [sorted((tmp_path / name).rglob("model.safetensors")) for name in ("here", "ray")]
+    assert len(weights[0]) == len(weights[1]) == 8
+    for here, there in zip(*weights, strict=True):
+        mine, theirs = load_file(here), load_file(there)
+        for tensor in mine:
+            torch.testing.assert_close(theirs[tensor], mine[tensor], rtol=1e-5, atol=1e-6)
+    tables = [pd.read_csv(tmp_path / name / "table1.csv") for name in ("here", "ray")]
+    pd.testing.assert_frame_equal(*tables)
+    before = {path: path.stat().st_mtime_ns for path in weights[1]}
+    small("table1", tmp_path / "ray", choices, machines=Machines(two_nodes))
+    assert {path: path.stat().st_mtime_ns for path in weights[1]} == before
+
+
+def test_a_model_that_fails_on_ray_is_named_and_the_others_stay(two_nodes, tmp_path):
+    choices = Choices(subjects=("sub-01",), seeds=(0,), methods=("vanilla", "ubp"), settings=("intra-subject",))
+    small("table1", tmp_path, choices, machines=Machines(two_nodes))
+    broken = next(tmp_path.rglob("ubp/seed-0/model.safetensors"))
+    broken.write_bytes(b"")
+    (broken.parent / "model.json").unlink()
+    (broken.parent / "checkpoint.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UbpError, match=r"1 of 1 models failed, the first one, intra-subject/sub-01/ubp/seed-0, with: "):
+        small("table1", tmp_path, choices, machines=Machines(two_nodes))
+    assert next(tmp_path.rglob("vanilla/seed-0/model.safetensors")).exists()
+
+
+@pytest.mark.parametrize(
+    ("machines", "hint"),
+    [({"address": "127.0.0.1:1"}, "No Ray answers at '127.0.0.1:1'"), ({"cpus": 1.5}, "1.5 cores")],
+)
+def test_machines_that_are_not_there(tmp_path, machines, hint):
+    with pytest.raises(InputError, match=hint):
+        small("figure3", tmp_path, Choices(subjects=("sub-01",)), machines=Machines(**machines))

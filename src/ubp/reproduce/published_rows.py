@@ -16,7 +16,7 @@ def by_subject(dataset: str, setting: str) -> pd.DataFrame:
 
 def mean(dataset: str, method: str, setting: str) -> tuple[float, float] | None:
     """Published top-1 and top-5 of one of our methods, mean over subjects; None where there are none."""
-    about = METHODS.get(method)
+    about = METHODS.get(plain(method))
     if about is None or about.row is None:
         return None
     if dataset == "things-eeg2":
@@ -24,3 +24,14 @@ def mean(dataset: str, method: str, setting: str) -> tuple[float, float] | None:
     table = by_subject(dataset, setting)
     part = table[table["method"] == about.row[1]]
     return (float(part["top1"].mean()), float(part["top5"].mean())) if len(part) else None
+
+
+def plain(method: str) -> str:
+    """The name of a method without what was left out of it.
+
+    Examples
+    --------
+    >>> plain("bravl (brain and image)")
+    'bravl'
+    """
+    return method.partition(" (")[0]

@@ -54,6 +54,7 @@ BRAIN_ENCODERS = ("eegproject", "shallownet", "deepnet", "eegnet", "tsconv")
 
 PUBLISHED = Scale(
     vision_encoder="RN50",
+    methods=("vanilla", "blur", "ubp", "bravl", "nice", "nice-sa", "nice-ga", "atm-s"),
     seeds=(0, 1, 2, 3, 4),
     widths=(1, 15, 27, 39, 51, 63, 75),
     base_width=51,

@@ -13,6 +13,7 @@ from ubp.measures import measure
 from ubp.plots.relation import relation_figure
 from ubp.published import published
 from ubp.reliability import signal_variability, variances
+from ubp.reproduce import published_rows
 from ubp.reproduce.models import Models, larger_k
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
@@ -108,7 +109,7 @@ def subject_variability(study: Study, subject: str, split: str, channels: tuple[
 def published_correlation(method: str, column: str) -> float:
     """A published correlation of a method of ours; NaN where there is none."""
     table = published("variability_correlation")
-    part = table[table["method"].str.lower() == method]
+    part = table[table["method"].str.lower() == published_rows.plain(method)]
     return float(part[column].iloc[0]) if len(part) and column in part else float("nan")
 
 
