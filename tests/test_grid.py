@@ -203,6 +203,78 @@ def test_methods_are_named_apart_by_what_differs(tiny):
         assert names == expected | ({"ridge (gabor)", "ridge (RN50 layer=layer3)"} if ridge else set())
 
 
+def test_rows_older_than_an_option_are_not_named_apart_by_it(tiny):
+    cells = Experiment(presets=("blur",), seeds=(0, 1), ridge=False, vary={"width": (13, 25)}).cells(tiny)
+    table = pd.DataFrame([cell.factors for cell in cells])
+    names = names_apart(table)
+    assert set(names) == {"blur (width 13)", "blur (width 25)"}
+    assert names_apart(table.drop(columns=["beta1", "text"])) == names
+    assert names_apart(table.assign(beta1=table["beta1"].where(table["seed"] == 0))) == names
+    other = table.assign(beta1=np.where(table["seed"] == 0, np.nan, 0.5))
+    assert set(names_apart(other)) == {f"blur (width {w}; beta1 {b})" for w in (13, 25) for b in ("0.9", "0.5")}
+
+
+def write_text_features(study, path):
+    concepts = study.recording("sub-01").trials["concept"].unique()
+    words = np.random.default_rng(0).standard_normal((len(concepts), 5)).astype(np.float32)
+    np.savez(path, concepts=np.array(concepts, str), features=words)
+
+
+def test_bravl_learns_from_text_where_it_is_given_and_its_name_says_where_not(tiny, tiny_folder, tmp_path, capsys):
+    write_text_features(tiny, tmp_path / "text.npz")
+    out = tmp_path / "grid"
+    command = ("grid", tiny_folder, "--out", out, "--address", "here", "--method", "vanilla", "bravl", "--quiet")
+    options = ("--subject", "sub-01", "--epochs", 2, "--batch-size", 20)
+    assert run(*command, *options) == 0
+    assert run(*command, *options, "--text", tmp_path / "text.npz") == 0
+    assert len(pd.read_parquet(out / TABLE)) == 4
+    runs = pd.read_csv(out / "results.csv").set_index("method")["run"]
+    assert set(runs.index) == {"ridge", "vanilla", "bravl", "bravl (brain and image)"}
+    # the name that `ubp evaluate` gives
+    for name in ("vanilla", "bravl", "bravl (brain and image)"):
+        about = Model.load(out / runs[name]).description
+        assert about.method == name
+        assert about.text_dim == (5 if name == "bravl" else 0)
+    capsys.readouterr()
+    assert run("compare", out, "--baseline", "bravl") == 0
+    assert "bravl (brain and image)" in " ".join(capsys.readouterr().out.split())
+    # other features are other cells
+    words = dict(np.load(tmp_path / "text.npz"))
+    cells = [Experiment(methods=("bravl",), text=tmp_path / "text.npz", ridge=False).cells(tiny)[0]]
+    np.savez(tmp_path / "text.npz", concepts=words["concepts"], features=words["features"] + 1)
+    cells += [Experiment(methods=("bravl",), text=tmp_path / "text.npz", ridge=False).cells(tiny)[0]]
+    assert len({cell.key for cell in cells}) == len({cell.folder for cell in cells}) == 2
+
+
+def test_brain_encoders_and_losses_do_not_matter_to_bravl(tiny):
+    both = ("eegproject", "tsconv")
+    cells = Experiment(methods=("bravl",), brain_encoders=both, vary={"loss": ("ubp", "clip")}, ridge=False).cells(tiny)
+    assert [(cell.job.subject, cell.job.options.brain_encoder) for cell in cells] == [
+        (subject, "bravl") for subject in tiny.subjects
+    ]
+
+
+def test_ridge_regression_is_trained_on_the_trials_that_the_methods_see(tiny, tiny_folder, tmp_path, common):
+    options = {**OPTIONS, "epochs": 1}
+    both = Experiment(
+        presets=("vanilla",), subjects=("sub-01",), options=options, vary={"average_training": (True, False)}
+    )
+    table = run_grid(tiny_folder, both, tmp_path / "grid", address="here", common=common)
+    assert set(names_apart(table)) == {
+        f"{method} (average_training {each})" for method in ("ridge", "vanilla") for each in (True, False)
+    }
+    rows = table.set_index(["method", "average_training"])
+    for average in (True, False):
+        folder = tmp_path / "grid" / rows.loc[("vanilla", average), "run"]
+        store = FeatureStore.open(common.store / Model.load(folder).description.store_key)
+        expected = Evaluation(lambda study, about, store=store: store, root=tmp_path).run([folder]).table
+        expected = expected.set_index("method").loc["ridge"]
+        for name in ("top1", "mean_reciprocal_rank", "matched_similarity"):
+            assert rows.loc[("ridge", average), name] == expected[name]
+    similarity = rows.loc["ridge", "matched_similarity"]
+    assert similarity[True] != similarity[False]
+
+
 def test_finished_cells_are_never_run_again_and_the_product_may_grow(whole, tiny_folder, tmp_path, common):
     out = Path(shutil.copytree(whole[0], tmp_path / "grid"))
     before = records(out)
@@ -347,6 +419,16 @@ def test_time_left_counts_epochs_by_kind_of_cell(tiny):
     assert seconds_left(left, {}, slots=2) is None
 
 
+def test_a_model_that_is_evaluated_in_several_ways_takes_the_time_of_all(tiny):
+    experiment = Experiment(
+        presets=("ubp",), seeds=(0, 1), options={"epochs": 10}, vary={"average": ("all", "1", "single")}, ridge=False
+    )
+    cells = experiment.cells(tiny)
+    # the first way trains, the others take no time to speak of
+    seconds = {cell.key: 5.0 if cell.average == "all" else 0.0 for cell in cells}
+    assert set(seconds_by_kind(cells, seconds).values()) == {0.5}
+
+
 def test_the_board_counts_cells_by_method(tiny):
     cells = SMALL.cells(tiny)
     board = Board(cells, [cells[0].key], lambda keys: float(len(keys)), quiet=True)
@@ -409,7 +491,14 @@ def test_the_gpu_mode_says_that_there_is_no_gpu():
         (("--vary", "window=0:9"), "window"),
         (("--vary", "seed=1,2"), "give it with --seed"),
         (("--vary", "patience=3"), "patience needs validation concepts"),
-        (("--vary", "validation_concepts=39"), "39 of 40 training concepts"),
+        (("--vary", "validation_concepts=39"), "39 of 40 training concepts of sub-01 were to be taken out for valid"),
+        (
+            ("--vary", "calibration_concepts=0,39"),
+            "39 of 40 training concepts of sub-01 were to be taken out for calib",
+        ),
+        (("--validation-concepts", 20, "--calibration-concepts", 19), "19 of 20 training concepts"),
+        (("--method", "bravl", "--text", "absent.npz"), "absent.npz are missing"),
+        (("--text", "TEXT"), "None of ubp learns from text"),
         (("--method", "ubp", "--preset", "ubp"), "'ubp' of methods and presets is there 2 times"),
         (("--method", "nise"), "did you mean 'nice'?"),
         (("--brain-encoder", "eegnet"), "EEGNet needs at least 95"),
@@ -426,6 +515,8 @@ def test_the_gpu_mode_says_that_there_is_no_gpu():
     ],
 )
 def test_an_impossible_grid_is_refused_before_any_work(tiny_folder, tmp_path, capsys, arguments, message):
+    write_text_features(Study.open(tiny_folder), tmp_path / "text.npz")
+    arguments = [tmp_path / "text.npz" if argument == "TEXT" else argument for argument in arguments]
     address = () if "--address" in arguments else ("--address", "here")
     sentence = refused(capsys, "grid", tiny_folder, "--out", tmp_path / "grid", *address, *arguments, "--quiet")
     assert message in sentence

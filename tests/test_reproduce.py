@@ -20,7 +20,7 @@ from ubp.methods import METHODS
 from ubp.model import Description, Model
 from ubp.published import published
 from ubp.reproduce.reproductions import REPRODUCTIONS
-from ubp.reproduce.setup import Choices
+from ubp.reproduce.setup import Choices, Setup
 from ubp.reproduce.table3 import PRESET_OF
 
 SUBJECTS = ("sub-01", "sub-02", "sub-03")
@@ -430,6 +430,9 @@ BAD = {
     "an impossible width": (("figure6", "STUDY", "--widths", 1, 12), "odd"),
     "no brain encoder that can": (("figure8", "STUDY", "--brain", "deepnet"), "DeepNet needs at least"),
     "MEG for one table": (("table1", "STUDY", "--meg", "STUDY"), "it is for `all`"),
+    "shuffled pairs": (("table3", "STUDY", "--shuffle-pairs"), "--shuffle-pairs"),
+    "text for none": (("table1", "STUDY", "--method", "ubp", "--text", "text.npz"), "None of ubp learns from text"),
+    "no text": (("table1", "STUDY", "--method", "bravl", "--text", "text.npz"), "text.npz are missing"),
     "a channel that is missing": (("table1", "STUDY", "--channels", "Oz"), "Oz"),
 }
 
@@ -440,6 +443,35 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, part, tiny_fold
     sentence = refused(capsys, "reproduce", *given, "--encoder", "gabor", "--out", tmp_path / "t", "--quiet")
     assert part in sentence
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("name", ["average_training", "shuffle_pairs"])
+def test_what_a_table_decides_itself_cannot_be_changed(tiny, tmp_path, name):
+    with pytest.raises(InputError, match=f"{name} is decided by each table and figure"):
+        Setup(tiny, tmp_path, TINY, Choices(changes={name: True}))
+
+
+def test_bravl_is_named_by_what_it_learned_from_and_its_published_protocol_is_told(tmp_path, capsys):
+    few = {"methods": ("vanilla", "bravl"), "settings": ("intra-subject",), "subjects": ("sub-01",)}
+    alone = small("table1", tmp_path / "alone", Choices(**few))["table1"]
+    assert set(alone.table["method"]) == {"ridge", "vanilla", "bravl (brain and image)"}
+    capsys.readouterr()
+    concepts = Study.open(tmp_path / "alone/study").recording("sub-01").trials["concept"].unique()
+    features = np.random.default_rng(0).standard_normal((len(concepts), 4))
+    np.savez(tmp_path / "text.npz", concepts=np.array(concepts, str), features=features)
+    both = small("table1", tmp_path / "both", Choices(**few, text=tmp_path / "text.npz"))["table1"]
+    assert set(both.table["method"]) == {"ridge", "vanilla", "bravl"}
+    assert "--text" not in capsys.readouterr().out
+    for output in (alone, both):
+        assert "under another protocol" in " ".join(output.sheets[-1].notes)
+        means = output.table[output.table["subject"] == "mean"].set_index("method")
+        bravl = next(name for name in means.index if name.startswith("bravl"))
+        assert means.loc[bravl, "published_top1"] == pytest.approx(METHODS["bravl"].published_accuracy()[0] / 100)
+    # again nothing is trained; without the text it would be another model
+    small("table1", tmp_path / "both", Choices(**few, text=tmp_path / "text.npz"))
+    assert "models to train" not in capsys.readouterr().out
+    with pytest.raises(InputError, match="holds a model of another study or of other options"):
+        small("table1", tmp_path / "both", Choices(**few))
 
 
 def test_a_study_of_ones_own_needs_no_simulation(tiny_folder, tmp_path, capsys):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ubp.data.study import Trials
+from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import write_text
 from ubp.metrics import (
@@ -24,6 +24,7 @@ Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 RANKS = "ranks.csv"
 N_BEST = 5
+LARGER_K = 5
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,13 @@ class Ranking:
         for place in range(best.shape[1]):
             table[f"best_{place + 1}"] = [self.gallery[row] for row in best[:, place]]
         return table
+
+
+def larger_k(study: Study) -> int:
+    """The k of the second top-k figure: 5, or all images of the smallest gallery of a subject."""
+    tables = [recording.trials for recording in study.recordings.values()]
+    sizes = [table.loc[table["split"] == "test", "image"].nunique() for table in tables]
+    return min([LARGER_K, *(size for size in sizes if size)])
 
 
 def rank_gallery(

@@ -83,6 +83,17 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
+def method_label(name: str, options: TrainOptions, with_text: bool) -> str:
+    """Name of a preset or method in tables of results, marked where it learns from text and was given none.
+
+    Examples
+    --------
+    >>> method_label("bravl", METHODS["bravl"].train_options(), with_text=False)
+    'bravl (brain and image)'
+    """
+    return f"{name} (brain and image)" if options.kind == BRAVL and not with_text else name
+
+
 def method_preset(name: str, *blurs: Any, **options: Any) -> Preset:
     """The preset of a method, under the method's name, which its runs then carry.
 

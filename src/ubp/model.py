@@ -19,10 +19,11 @@ from ubp.brain import brain_encoder
 from ubp.brain.base import SignalEncoder
 from ubp.bravl import BraVL
 from ubp.bravl.trainer import n_components
-from ubp.config import BRAVL, Preset, TrainOptions, from_mapping
+from ubp.config import Preset, TrainOptions, from_mapping
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
 from ubp.loss import LOSSES
+from ubp.methods import method_label
 from ubp.metrics import unit
 from ubp.randomness import seeded
 from ubp.trainer import HistoryRow, embed, embed_images
@@ -100,9 +101,8 @@ class Description:
     @property
     def method(self) -> str:
         """Name of the preset, marked when text features were left out, and when the pairs were shuffled."""
-        textless = " (brain and image)" if self.options.kind == BRAVL and not self.text_dim else ""
         shuffled = ", shuffled" if self.options.shuffle_pairs else ""
-        return f"{self.preset.name}{textless}{shuffled}"
+        return method_label(self.preset.name, self.options, bool(self.text_dim)) + shuffled
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON; nothing about text where there is none."""

@@ -31,6 +31,7 @@ def grid(
     seed: OptionalNumbers = None,
     width: int | None = None,
     step: int | None = None,
+    text: Path | None = None,
     vary: Names = (),
     ridge: Annotated[bool | None, Parameter(negative="--no-ridge")] = None,
     dry_run: Switch = False,
@@ -54,7 +55,7 @@ def grid(
         Folder for grid.parquet, results.csv (for `ubp compare`) and all runs.
     file : Path
         TOML file that declares the product in these words: method, preset, brain_encoder, encoder, subject, setting,
-        seed, width, step, ridge, and tables [options] and [vary]. What is given here goes over it.
+        seed, width, step, text, ridge, and tables [options] and [vary]. What is given here goes over it.
     method : tuple of str
         Published methods with their published settings; see `ubp methods`.
     preset : tuple of str
@@ -73,6 +74,8 @@ def grid(
         Kernel width of the base level, odd; by default 51.
     step : int
         Change of the width, even; by default 6.
+    text : Path
+        Text features of the concepts, for bravl, as for `ubp train`.
     vary : tuple of str
         Anything else as NAME=VALUE,VALUE: an option of training (epochs=10,20), width, step, channels (all or
         Oz+O1), window (all or 0:0.5), average (test repetitions in a query: all, a number, or single).
@@ -112,6 +115,7 @@ def grid(
         seeds=seed,
         width=width,
         step=step,
+        text=text,
         vary=from_text(vary),
         ridge=ridge,
         options=given(options),

@@ -9,7 +9,7 @@ from ubp.cli.app import RESULTS, CommonOptions, Many, OptionalNames, Plain, Swit
 from ubp.cli.given import given, given_options
 from ubp.config import Common, TrainOptions
 
-GivenTrainOptions: Any = given_options(TrainOptions)
+GivenTrainOptions: Any = given_options(TrainOptions, without=("average_training", "shuffle_pairs"))
 Options = Annotated[GivenTrainOptions, Parameter(name="*")]
 NONE_GIVEN = GivenTrainOptions()
 OptionalNumbers = Annotated[tuple[int, ...] | None, Many]
@@ -33,6 +33,7 @@ def reproduce(
     seed: OptionalNumbers = None,
     channels: OptionalNames = None,
     widths: OptionalNumbers = None,
+    text: Path | None = None,
     brain: OptionalNames = None,
     vision: OptionalNames = None,
     dry_run: Switch = False,
@@ -76,6 +77,8 @@ def reproduce(
         By default the 17 posterior ones of an EEG study that has them, otherwise all.
     widths : tuple of int
         Kernel widths of figure6; 1 is the crisp image.
+    text : Path
+        Text features of the concepts, for bravl, as for `ubp train`.
     brain : tuple of str
         Brain encoders of figure8.
     vision : tuple of str
@@ -107,6 +110,7 @@ def reproduce(
         brain_encoders=brain,
         vision_encoders=vision,
         changes=given(options),
+        text=text,
     )
     command(
         name,

@@ -74,6 +74,9 @@ def train(
         options,
         changes,
     )
+    textless = [job.preset.name for job in jobs if job.options.kind == BRAVL and job.text is None]
+    if textless:
+        say(f"{textless[0]} learns from brain and image features alone, because no text features are given (--text).")
     folders = train_jobs(study, jobs, out, checkpoint_every, common, tower)
     say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
@@ -118,8 +121,6 @@ def plan_jobs(
     with_text = [blur.name for blur, options in chosen if options.kind == BRAVL]
     if text and not with_text:
         raise InputError(f"None of {', '.join(names)} learns from text; leave --text out, or train the method bravl.")
-    if with_text and not text:
-        say(f"{with_text[0]} learns from brain and image features alone, because no text features are given (--text).")
     jobs = [
         Job(subject, blur, options, seed, encoder, setting, picked, window, text if options.kind == BRAVL else None)
         for subject, (blur, options), seed in itertools.product(subjects or study.subjects, chosen, seeds)

@@ -116,6 +116,21 @@ def common_channels(study: Study) -> tuple[str, ...]:
     return names
 
 
+def check_taken_out(number: int, n_concepts: int, purpose: str = "validation", whose: str = "") -> None:
+    """Refuse to take so many of the training concepts out.
+
+    Raises
+    ------
+    InputError
+        When fewer than 2 concepts remain on either side.
+    """
+    if not 2 <= number <= n_concepts - 2:
+        raise InputError(
+            f"{number} of {n_concepts} training concepts{whose} were to be taken out for {purpose}; expected at least "
+            "2, and at least 2 left for training."
+        )
+
+
 def validation_split(
     trials: Trials,
     n_concepts: int | None = None,
@@ -156,11 +171,7 @@ def validation_split(
     if fraction is not None and not 0 < fraction < 1:
         raise InputError(f"The validation fraction is {fraction:g}; expected a number between 0 and 1.")
     number = n_concepts if n_concepts is not None else round((fraction or 0) * len(concepts))
-    if not 2 <= number <= len(concepts) - 2:
-        raise InputError(
-            f"{number} of {len(concepts)} training concepts were to be taken out for validation; "
-            "expected at least 2, and at least 2 left for training."
-        )
+    check_taken_out(number, len(concepts))
     chosen = set(np.random.default_rng(seed).permutation(concepts)[:number].tolist())
     held = np.array([concept in chosen for concept in trials.concepts])
     rows = np.flatnonzero(held)

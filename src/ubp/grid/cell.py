@@ -29,12 +29,15 @@ class Cell:
         Of ridge regression the preset is called ``ridge`` and the options do not matter.
     average : str
         Test repetitions that are averaged in a query: ``all`` or a number; ``single`` ranks single trials.
+    text : str, optional
+        Fingerprint of the text features that the job learns from.
     factors : dict
         Value of every factor, plain; None where a factor does not matter to this cell.
     """
 
     job: Job
     average: str = ALL
+    text: str | None = None
     factors: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -74,6 +77,7 @@ class Cell:
             "vision_encoder": job.vision_encoder,
             "channels": job.channels,
             "window": job.window,
+            **({} if self.text is None else {"text": self.text}),
         }
 
     @property

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from ubp.data.split import common_channels
+from ubp.data.split import check_taken_out, shared_channels
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.experiment import Job, check_shape
 from ubp.grid.cell import Cell
 from ubp.grid.factors import SINGLE
-
-K = 5
 
 
 def check_cells(study: Study, cells: Sequence[Cell]) -> None:
@@ -23,11 +21,12 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
     seen = set()
     for cell in cells:
         job = cell.job
+        held_out = job.options.validation_concepts, job.options.calibration_concepts
         selection = job.subject, job.setting, job.channels, job.window, job.options.average_training
         for what, check in (
             ((*selection, cell.average), _check_trials),
-            ((*selection, "ridge" if cell.is_ridge else job.options.brain_encoder), _check_encoder),
-            ((job.subject, job.setting, job.options.validation_concepts, cell.is_ridge), _check_concepts),
+            ((*selection, "ridge" if cell.is_ridge else job.options.brain_encoder, job.text), _check_encoder),
+            ((job.subject, job.setting, *held_out, cell.is_ridge), _check_concepts),
         ):
             if (check, what) not in seen:
                 seen.add((check, what))
@@ -36,15 +35,11 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
 
 def training_shape(study: Study, job: Job) -> tuple[int, int, int]:
     """Shape of the training signals of a job, validation concepts included: (n_pairs, n_channels, n_times)."""
+    channels = _channels(study, job)
     plans = [
-        study.recording(subject).select(
-            "train", channels=_channels(study, job), window=job.window, average=job.options.average_training
-        )
+        study.recording(subject).select("train", channels, job.window, average=job.options.average_training)
         for subject in training_subjects(study, job)
     ]
-    shapes = {plan.shape[1:] for plan in plans}
-    if len(shapes) > 1:
-        raise InputError(f"The subjects of {study.root} have different numbers of samples; choose a common window.")
     return sum(plan.shape[0] for plan in plans), *plans[0].shape[1:]
 
 
@@ -56,18 +51,11 @@ def training_subjects(study: Study, job: Job) -> list[str]:
 
 
 def _channels(study: Study, job: Job) -> tuple[str, ...] | None:
-    if job.setting == "inter-subject" and job.channels is None:
-        return common_channels(study)
-    return job.channels
+    return shared_channels(study, job.channels, job.window) if job.setting == "inter-subject" else job.channels
 
 
 def _check_trials(study: Study, cell: Cell) -> None:
     job = cell.job
-    if not training_subjects(study, job):
-        raise InputError(
-            f"{study.root} has only the subject {job.subject}; expected two or more to train on the others of one "
-            "(inter-subject)."
-        )
     training_shape(study, job)
     plan = study.recording(job.subject).select(
         "test", _channels(study, job), job.window, cell.average != SINGLE, cell.repetitions
@@ -83,7 +71,7 @@ def _check_encoder(study: Study, cell: Cell) -> None:
 
 
 def _check_concepts(study: Study, cell: Cell) -> None:
-    number = cell.job.options.validation_concepts
+    options = cell.job.options
     found: set[str] = set()
     for subject in training_subjects(study, cell.job):
         table = study.recording(subject).trials
@@ -92,14 +80,8 @@ def _check_concepts(study: Study, cell: Cell) -> None:
         raise InputError(
             f"{cell.job.subject} has {len(found)} training concept; ridge regression needs 2, leave it out."
         )
-    if number and not 2 <= number <= len(found) - 2:
-        raise InputError(
-            f"{number} of {len(found)} training concepts of {cell.job.subject} were to be taken out for validation; "
-            "expected at least 2, and at least 2 left for training."
-        )
-
-
-def gallery_k(study: Study, subject: str) -> int:
-    """The larger of the two top-k figures: 5, or the size of a smaller gallery."""
-    table = study.recording(subject).trials
-    return min(K, table.loc[table["split"] == "test", "image"].nunique())
+    left = len(found)
+    for purpose, number in (("validation", options.validation_concepts), ("calibration", options.calibration_concepts)):
+        if number:
+            check_taken_out(number, left, purpose, f" of {cell.job.subject}")
+            left -= number

@@ -4,17 +4,28 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
-from ubp.config import SETTINGS, Preset, TrainOptions, preset, unknown
+from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, preset, unknown
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.experiment import Job
 from ubp.grid.cell import Cell
 from ubp.grid.check import check_cells
 from ubp.grid.factors import ALL, OPTIONS, check_distinct, read_values, text
-from ubp.methods import method, method_preset
+from ubp.methods import method, method_label, method_preset
 from ubp.results import RIDGE
+from ubp.text import TextFeatures
+
+OF_RIDGE = ("average_training",)
+"""Options of training that matter to ridge regression."""
+
+OF_BRAVL = ("brain_encoder", "loss")
+"""What that method has its own of, so that these factors do not matter to it."""
+
+Words = tuple[Path, str]
+"""File of text features, and their fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,11 @@ class Experiment:
     vary : dict
         Further factors and a list of values each: any option of training, width, step, channels (a list of names, or
         all), window (first and last second, or all), average (test repetitions in a query: all, a number, or single).
+    text : path, optional
+        File of text features of the concepts, for methods that learn from them, see :class:`ubp.text.TextFeatures`.
     ridge : bool
-        Add ridge regression for every subject, setting, vision encoder, channels and window.
+        Add ridge regression for every subject, setting, vision encoder, channels, window and way to average training
+        trials.
 
     Raises
     ------
@@ -71,6 +85,7 @@ class Experiment:
     step: int = 6
     options: Mapping[str, Any] = field(default_factory=dict)
     vary: Mapping[str, Any] = field(default_factory=dict)
+    text: Path | str | None = None
     ridge: bool = True
 
     def __post_init__(self) -> None:
@@ -92,6 +107,8 @@ class Experiment:
                 raise unknown("option of training", name, OPTIONS)
             if name in self.vary:
                 raise InputError(f"{name} is both varied and given one value; choose one of the two.")
+        if self.text is not None:
+            object.__setattr__(self, "text", Path(self.text).absolute())
         object.__setattr__(self, "options", {k: read_values(k, [v])[0] for k, v in self.options.items()})
         object.__setattr__(self, "vary", {name: read_values(name, values) for name, values in self.vary.items()})
 
@@ -105,27 +122,32 @@ class Experiment:
         Raises
         ------
         InputError
-            When a subject is not in the study, or a method cannot serve its shape.
+            When a subject is not in the study, a method cannot serve its shape, or none learns from the text features.
         """
+        words = None if self.text is None else (Path(self.text), TextFeatures.read(self.text).fingerprint)
         subjects = self.subjects or study.subjects
         for subject in subjects:
             study.recording(subject)
         found: dict[str, Cell] = {}
         # subjects outermost, so that cells that share signals are neighbours
         for setting, subject in itertools.product(self.settings, subjects):
-            for cell in self._of(setting, subject):
+            for cell in self._of(setting, subject, words):
                 found.setdefault(cell.key, cell)
+        if words and not any(cell.text for cell in found.values()):
+            names = ", ".join((*self.methods, *self._presets))
+            raise InputError(f"None of {names} learns from text; leave --text out, or add the method bravl.")
         check_cells(study, list(found.values()))
         return list(found.values())
 
-    def _of(self, setting: str, subject: str) -> Iterator[Cell]:
+    def _of(self, setting: str, subject: str, words: Words | None) -> Iterator[Cell]:
         further = itertools.product(*self.vary.values())
         for values, encoder in itertools.product(further, self.vision_encoders):
             chosen = dict(zip(self.vary, values, strict=True))
+            changes: dict[str, Any] = {**self.options, **{k: v for k, v in chosen.items() if k in OPTIONS}}
             if self.ridge:
                 crisp = replace(preset("vanilla"), name=RIDGE)
-                yield _cell(Job(subject, crisp, TrainOptions(), 0, encoder, setting), chosen)
-            changes: dict[str, Any] = {**self.options, **{k: v for k, v in chosen.items() if k in OPTIONS}}
+                options = TrainOptions(**{name: changes[name] for name in OF_RIDGE if name in changes})
+                yield _cell(Job(subject, crisp, options, 0, encoder, setting), chosen)
             for brain in self.brain_encoders or (None,):
                 changed = changes if brain is None else {**changes, "brain_encoder": brain}
                 for name, make, options in self._methods(setting, changed):
@@ -134,7 +156,7 @@ class Experiment:
                     matters = {"width": width if by_width else None, "step": step if by_step else None}
                     for seed in self.seeds:
                         job = Job(subject, blur, options, seed, encoder, setting)
-                        yield _cell(job, {**chosen, **matters})
+                        yield _cell(job, {**chosen, **matters}, words if options.kind == BRAVL else None)
 
     def _methods(
         self, setting: str, changes: Mapping[str, Any]
@@ -144,16 +166,19 @@ class Experiment:
             yield name, partial(preset, name), TrainOptions(**changes)
         for name in self.methods:
             about = method(name)
-            yield about.preset, partial(method_preset, name), about.train_options(setting, **changes)
+            own = OF_BRAVL if about.options.get("loss") == BRAVL else ()
+            mine = {option: value for option, value in changes.items() if option not in own}
+            yield about.preset, partial(method_preset, name), about.train_options(setting, **mine)
 
 
-def _cell(job: Job, chosen: Mapping[str, Any]) -> Cell:
-    job = replace(job, channels=chosen.get("channels"), window=chosen.get("window"))
-    cell = Cell(job, chosen.get("average", ALL))
+def _cell(job: Job, chosen: Mapping[str, Any], words: Words | None = None) -> Cell:
+    path, fingerprint = words or (None, None)
+    job = replace(job, channels=chosen.get("channels"), window=chosen.get("window"), text=path)
+    cell = Cell(job, chosen.get("average", ALL), fingerprint)
     factors = {
         "setting": job.setting,
         "subject": job.subject,
-        "method": job.preset.name,
+        "method": method_label(job.preset.name, job.options, path is not None),
         "brain_encoder": None if cell.is_ridge else job.options.brain_encoder,
         "vision_encoder": job.vision_encoder,
         "seed": job.seed,
@@ -162,7 +187,8 @@ def _cell(job: Job, chosen: Mapping[str, Any]) -> Cell:
         "channels": text(job.channels),
         "window": text(job.window),
         "average": cell.average,
-        **{name: None if cell.is_ridge else getattr(job.options, name) for name in OPTIONS},
+        "text": fingerprint and fingerprint[:8],
+        **{name: None if cell.is_ridge and name not in OF_RIDGE else getattr(job.options, name) for name in OPTIONS},
     }
     return replace(cell, factors=factors)
 

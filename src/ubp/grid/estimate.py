@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean, median
 
 import torch
@@ -31,7 +32,7 @@ def epochs(cell: Cell) -> int:
 
 
 def seconds_by_kind(cells: Iterable[Cell], seconds: Mapping[str, float]) -> dict[Like, float]:
-    """Median seconds of an epoch of the finished cells, by kind.
+    """Median seconds of an epoch by kind of cell, from the finished ones; of several ways to evaluate a model the sum.
 
     Parameters
     ----------
@@ -39,11 +40,12 @@ def seconds_by_kind(cells: Iterable[Cell], seconds: Mapping[str, float]) -> dict
     seconds : mapping
         Key of a finished cell -> its seconds.
     """
-    found: dict[Like, list[float]] = {}
+    found: dict[Like, dict[Path, float]] = {}
     for cell in cells:
         if cell.key in seconds:
-            found.setdefault(like(cell), []).append(seconds[cell.key] / epochs(cell))
-    return {kind: median(values) for kind, values in found.items()}
+            models = found.setdefault(like(cell), {})
+            models[cell.folder] = models.get(cell.folder, 0.0) + seconds[cell.key] / epochs(cell)
+    return {kind: median(models.values()) for kind, models in found.items()}
 
 
 def seconds_left(cells: Iterable[Cell], by_kind: Mapping[Like, float], slots: int) -> float | None:

@@ -156,5 +156,5 @@ FACTORS: dict[str, Callable[[str, Any], Any]] = {
 }
 """How a value of each factor is read. `average`: test repetitions averaged in a query, all or a number, or single."""
 
-NAMES = (*CORE, *FACTORS)
+NAMES = (*CORE, "text", *FACTORS)
 """All factors, in the order of the table's columns."""

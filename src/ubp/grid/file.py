@@ -17,7 +17,15 @@ LISTS = {
     "setting": "settings",
     "seed": "seeds",
 }
-KEYS = {**LISTS, "width": "width", "step": "step", "ridge": "ridge", "options": "options", "vary": "vary"}
+KEYS = {
+    **LISTS,
+    "width": "width",
+    "step": "step",
+    "text": "text",
+    "ridge": "ridge",
+    "options": "options",
+    "vary": "vary",
+}
 KINDS: dict[str, type] = {"width": int, "step": int, "ridge": bool, "options": dict, "vary": dict, "seeds": int}
 
 
@@ -25,7 +33,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """What a file declares, as arguments of :class:`ubp.grid.Experiment`.
 
     Its keys are method, preset, brain_encoder, encoder, subject, setting, seed (one value or a list each), width, step,
-    ridge, and the tables ``[options]`` and ``[vary]``.
+    text, ridge, and the tables ``[options]`` and ``[vary]``.
 
     Raises
     ------

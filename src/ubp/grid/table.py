@@ -1,11 +1,13 @@
 """The table of a grid's results: one row a cell, as Parquet, and as the results.csv that `ubp compare` reads."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ubp.config import TrainOptions
 from ubp.data.study import Study
 from ubp.errors import InputError, UbpError
 from ubp.files import atomic_file, write_text
@@ -16,6 +18,7 @@ from ubp.results import RESULTS
 TABLE = "grid.parquet"
 ABOUT = ("cell", "variant", "fingerprint", "store", "device", "seconds")
 OPTION_FACTORS = ("brain_encoder", "vision_encoder")
+DEFAULTS = {option.name: option.default for option in dataclasses.fields(TrainOptions)}
 NOT_IN_A_NAME = ("setting", "subject", "method", "seed", "average", "shuffle_pairs")
 
 Row = dict[str, Any]
@@ -115,9 +118,10 @@ def names_apart(table: pd.DataFrame) -> list[str]:
     ]
     names = pd.Series(base, index=table.index)
     for _, part in table.groupby([table["setting"], names], sort=False):
-        differing = [name for name in NAMES if name not in NOT_IN_A_NAME and len(set(part[name].astype(str))) > 1]
-        for index, row in zip(part.index, _records(part), strict=True):
-            values = [_value(name, row[name]) for name in differing]
+        told = {name: _told(part, name) for name in NAMES if name not in NOT_IN_A_NAME}
+        differing = [name for name, values in told.items() if len(set(map(str, values))) > 1]
+        for place, index in enumerate(part.index):
+            values = [_value(name, told[name][place]) for name in differing]
             if values:
                 names.loc[index] = f"{names.loc[index]} ({'; '.join(values)})"
     return list(names)
@@ -125,6 +129,13 @@ def names_apart(table: pd.DataFrame) -> list[str]:
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.to_dict("records")
+
+
+def _told(part: pd.DataFrame, name: str) -> list[Any]:
+    """A factor's value in every row; rows older than an option have its default."""
+    usual = DEFAULTS.get(name)
+    values = part[name] if name in part else [None] * len(part)
+    return [usual if pd.isna(value) else value for value in values]
 
 
 def _value(name: str, value: Any) -> str:

@@ -15,11 +15,11 @@ from ubp import __version__
 from ubp.data.study import Study, Trials
 from ubp.device import pick_device
 from ubp.errors import InputError, UbpError
+from ubp.evaluate import larger_k
 from ubp.experiment import Fit, Job, TrainingData, begin, image_pairs, train
 from ubp.files import locked, write_text
 from ubp.fit import Pairs
 from ubp.grid.cell import Cell
-from ubp.grid.check import gallery_k
 from ubp.grid.factors import SINGLE
 from ubp.grid.record import Record, read_record
 from ubp.images.features import FeatureStore
@@ -206,7 +206,7 @@ class Workshop:
             self.study,
             repetitions=cell.repetitions,
             average=cell.average != SINGLE,
-            k=gallery_k(self.study, job.subject),
+            k=larger_k(self.study),
             ridge=False,
             device=str(self.device),
             root=out,

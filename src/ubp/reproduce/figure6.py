@@ -9,12 +9,13 @@ import pandas as pd
 from ubp.config import preset
 from ubp.data.simulated import simulation_of
 from ubp.errors import InputError
+from ubp.evaluate import larger_k
 from ubp.images.blur_options import PUBLISHED_SIZE, PUBLISHED_WIDTH
 from ubp.images.gaussian import gaussian_sigma
 from ubp.measures import Measure, measure
 from ubp.plots.width import width_figure
 from ubp.reproduce import published_rows
-from ubp.reproduce.models import Models, larger_k
+from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Group, Setup, encoder_size, scaled
 from ubp.reproduce.wording import described, interval, percent, published_note

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 
 from ubp.compare import compare
+from ubp.evaluate import larger_k
 from ubp.measures import measure
 from ubp.plots.conditions import conditions_figure
-from ubp.reproduce.models import Models, larger_k
+from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Group, Setup
 from ubp.reproduce.wording import chance_text, described, interval, percent

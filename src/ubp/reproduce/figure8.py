@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ubp.errors import InputError
+from ubp.evaluate import larger_k
 from ubp.measures import measure
 from ubp.plots.heat import heat_figure
 from ubp.published import published
-from ubp.reproduce.models import Models, larger_k
+from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Group, Setup
 from ubp.reproduce.wording import chance_text, counted, each_of, interval, percent

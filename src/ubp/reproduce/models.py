@@ -11,7 +11,7 @@ from ubp.commands.images import build_store
 from ubp.commands.training import evaluate_models, store_finder, train_jobs
 from ubp.data.study import Study
 from ubp.device import pick_device
-from ubp.evaluate import RANKS
+from ubp.evaluate import RANKS, larger_k
 from ubp.experiment import Job
 from ubp.files import digest, write_text
 from ubp.images.features import FeatureStore
@@ -21,6 +21,7 @@ from ubp.progress import say
 from ubp.reproduce.setup import Group, Setup
 from ubp.results import RESULTS, RIDGE, Results
 from ubp.saved import read_results
+from ubp.text import TextFeatures
 
 MODEL = "model"  # column of results.csv: digest of what was evaluated
 EVALUATED = {True: "averaged", False: "single-trials"}
@@ -157,6 +158,7 @@ def finished(study: Study, job: Job, root: Path, store_key: str | None = None) -
         and (same.vision_encoder, same.window) == (job.vision_encoder, job.window)
         and about.channels == (job.channels or study.recording(job.subject).channel_names)
         and about.trained_on == trained_on
+        and about.text_fingerprint == (TextFeatures.read(job.text).fingerprint if job.text else None)
         and store_key in (None, about.store_key)
         and study.fingerprint(sorted({job.subject, *trained_on})) == about.study_fingerprint
     )
@@ -166,11 +168,6 @@ def ridge_identity(about: Description) -> str:
     """Digest of what decides the ridge baseline that stands beside a model."""
     trials = (about.study_fingerprint, about.store_key, about.channels, about.window, about.options.average_training)
     return digest(RIDGE, about.setting, about.subject, *map(str, trials))
-
-
-def larger_k(study: Study) -> int:
-    """The k of the second top-k figure: 5, or all images where there are fewer."""
-    return min(5, len(study.images("test")))
 
 
 def read_table(place: Path) -> pd.DataFrame | None:

@@ -7,12 +7,13 @@ import pandas as pd
 
 from ubp.compare import Comparison, compare
 from ubp.comparison_sheets import bold_note
-from ubp.config import SETTINGS
+from ubp.config import BRAVL, SETTINGS
 from ubp.data.facts import DATASETS
+from ubp.evaluate import larger_k
 from ubp.measures import Measure, measure
 from ubp.plots.retrieval import retrieval_figure
 from ubp.reproduce import published_rows
-from ubp.reproduce.models import Measured, Models, larger_k
+from ubp.reproduce.models import Measured, Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
 from ubp.reproduce.wording import SOURCE, described, one_digit, published_note
@@ -21,6 +22,11 @@ from ubp.sheets import Sheet
 from ubp.statistics import bootstrap_interval
 
 CHANCE, MEAN = "chance", "mean"
+BRAVL_PROTOCOL = (
+    "The published figures of BraVL are under another protocol, a classifier of class features that also learned from "
+    "the test images and texts; ours rank the test images, as for every method (`ubp evaluate --class-features` does "
+    "the other)."
+)
 ATM_S = "For ATM-S the paper prints other means: 28.5 / 60.4 intra-subject and 11.8 / 33.7 inter-subject."
 
 
@@ -52,6 +58,7 @@ def retrieval(models: Models, plan: Plan, title: str, dataset: str) -> Output:
     notes = (
         described(setup, first),
         published_note(setup, dataset, "each method with its own image encoder"),
+        *([BRAVL_PROTOCOL] if any(published_rows.plain(method) == BRAVL for _, method in first.hits) else []),
         *plan.notes,
     )
     sheets[-1] = Sheet(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ubp.commands.training import plan_jobs
-from ubp.config import PRESETS, SETTINGS, Common, preset, unknown
+from ubp.config import BRAVL, PRESETS, SETTINGS, Common, preset, unknown
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import simulation_of
 from ubp.data.study import Study
@@ -22,6 +22,10 @@ from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
 from ubp.methods import INTER_SUBJECT, METHODS, method_preset
 from ubp.reproduce.scale import Scale
+from ubp.text import TextFeatures
+
+FIXED = ("average_training", "shuffle_pairs")
+"""Options of training that a table or figure decides, because they change what its rows mean."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ class Choices:
     brain_encoders, vision_encoders : tuple of str, optional
         Of figure 8.
     changes : mapping
-        Options of training for all methods.
+        Options of training for all methods, but none of `FIXED`.
+    text : Path, optional
+        File of text features of the concepts, for bravl.
     """
 
     encoder: str | None = None
@@ -56,6 +62,7 @@ class Choices:
     brain_encoders: tuple[str, ...] | None = None
     vision_encoders: tuple[str, ...] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    text: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,11 +128,22 @@ class Setup:
 
     def __post_init__(self) -> None:
         chosen = self.choices
+        for name in FIXED:
+            if name in chosen.changes:
+                raise InputError(
+                    f"{name} is decided by each table and figure; leave it out, or use `ubp train` and `ubp evaluate`."
+                )
         for subject in chosen.subjects or ():
             self.study.recording(subject)
         for name in chosen.methods or ():
             if name not in METHODS and name not in PRESETS:
                 raise unknown("method", name, [*METHODS, *(name for name in PRESETS if name not in METHODS)])
+        if self.text and BRAVL not in self.methods:
+            raise InputError(
+                f"None of {', '.join(self.methods)} learns from text; leave --text out, or add --method bravl."
+            )
+        if self.text:
+            TextFeatures.read(self.text)
         for setting in chosen.settings or ():
             if setting not in SETTINGS:
                 raise unknown("setting", setting, SETTINGS)
@@ -162,6 +180,11 @@ class Setup:
             return self.choices.channels
         names = [recording.channel_names for recording in self.study.recordings.values()]
         return POSTERIOR if all(set(POSTERIOR) <= set(each) for each in names) else None
+
+    @property
+    def text(self) -> Path | None:
+        """File of text features asked for, in a form that is the same for all processes."""
+        return None if self.choices.text is None else self.choices.text.absolute()
 
     def settings(self, default: Sequence[str] = SETTINGS) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Settings asked for, or those by default that the study allows; and why others were left out."""
@@ -215,6 +238,7 @@ class Setup:
             group.setting,
             group.seeds,
             self.channels,
+            text=self.text if BRAVL in group.names else None,
             options=METHODS["ubp"].train_options(group.setting),
             changes=changes,
         )

@@ -6,10 +6,11 @@ import pandas as pd
 
 from ubp.compare import compare
 from ubp.comparison_sheets import bold_note
+from ubp.evaluate import larger_k
 from ubp.measures import measure
 from ubp.plots.retrieval import retrieval_figure
 from ubp.published import published
-from ubp.reproduce.models import Models, larger_k
+from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
 from ubp.reproduce.wording import described, interval, percent, published_note

@@ -9,12 +9,13 @@ from ubp.correlation import FEWEST, KINDS, correlate
 from ubp.data.repetitions import image_blocks
 from ubp.data.study import Study
 from ubp.errors import InputError
+from ubp.evaluate import larger_k
 from ubp.measures import measure
 from ubp.plots.relation import relation_figure
 from ubp.published import published
 from ubp.reliability import signal_variability, variances
 from ubp.reproduce import published_rows
-from ubp.reproduce.models import Models, larger_k
+from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
 from ubp.reproduce.wording import described, published_note
