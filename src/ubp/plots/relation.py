@@ -25,7 +25,7 @@ def relation_figure(points: pd.DataFrame, correlations: pd.DataFrame) -> Figure:
     n_rows = -(-len(methods) // n_columns)
     by_method = correlations.set_index("method")
     with new_figure(0.4 + 2.4 * n_rows) as figure:
-        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).flat
+        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, method in zip(panels, methods, strict=False):
             part = points[points["method"] == method]
             x, y = part["variability"].to_numpy(float), 100 * part["top1"].to_numpy(float)
@@ -45,7 +45,7 @@ def relation_figure(points: pd.DataFrame, correlations: pd.DataFrame) -> Figure:
             write(axes, 0.97, 0.97, text, transform=axes.transAxes, ha="right", va="top", fontsize=9)
             axes.set_ylim(0, 1.25 * max(100 * points["top1"].max(), 1e-3))
             axes.margins(x=0.12)
-        for axes in list(panels):
+        for axes in panels[len(methods) :]:
             axes.set_axis_off()
         figure.supxlabel("variability of the signals (0: trials of an image alike)", fontsize=10)
         figure.supylabel("top-1 accuracy (%)", fontsize=10)
