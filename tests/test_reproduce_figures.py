@@ -75,10 +75,20 @@ def test_relation_draws_the_least_squares_line_and_r():
     found = pd.DataFrame({"method": ["ubp"], "pearson_top1": -0.9, "pearson_top1_low": -1.0, "pearson_top1_high": 0.2})
     figure = relation_figure(points, found)
     (line,) = parts(figure, "line")
+    assert [axes.axison for axes in figure.axes] == [True]
     slope = np.diff(line.get_ydata()) / np.diff(line.get_xdata())
     assert slope == pytest.approx(-200)
     assert list(parts(figure, "subjects")[0].get_ydata()) == pytest.approx([60, 50, 20])
     assert {"1", "2", "P3", "r = -0.90\n-1.00 to 0.20"} <= set(texts(figure))
+
+
+def test_relation_leaves_places_without_a_method_empty():
+    names = [f"method {number}" for number in range(6)]
+    points = pd.DataFrame(
+        [{"method": name, "subject": f"s{i}", "variability": i, "top1": 0.1 * i} for name in names for i in range(3)]
+    )
+    found = pd.DataFrame({"method": names, "pearson_top1": 1.0, "pearson_top1_low": 1.0, "pearson_top1_high": 1.0})
+    assert [axes.axison for axes in relation_figure(points, found).axes] == [True] * 6 + [False] * 2
 
 
 def test_matrices_show_the_interval_and_count_levels():

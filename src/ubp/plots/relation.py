@@ -25,8 +25,8 @@ def relation_figure(points: pd.DataFrame, correlations: pd.DataFrame) -> Figure:
     n_rows = -(-len(methods) // n_columns)
     by_method = correlations.set_index("method")
     with new_figure(0.4 + 2.4 * n_rows) as figure:
-        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).flatten()
-        for axes, method in zip(panels[: len(methods)], methods, strict=True):
+        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, method in zip(panels, methods, strict=False):
             part = points[points["method"] == method]
             x, y = part["variability"].to_numpy(float), 100 * part["top1"].to_numpy(float)
             if np.ptp(x) > 0:
@@ -47,8 +47,6 @@ def relation_figure(points: pd.DataFrame, correlations: pd.DataFrame) -> Figure:
             axes.margins(x=0.12)
         for axes in panels[len(methods) :]:
             axes.set_axis_off()
-        for axes in panels[: len(methods)][-n_columns:]:
-            axes.tick_params(labelbottom=True)
         figure.supxlabel("variability of the signals (0: trials of an image alike)", fontsize=10)
         figure.supylabel("top-1 accuracy (%)", fontsize=10)
     return figure

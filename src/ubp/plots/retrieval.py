@@ -46,7 +46,7 @@ def retrieval_figure(means: pd.DataFrame, subjects: pd.DataFrame | None = None) 
                     each = 100 * dots.loc[dots["method"] == row["method"], "top1"].to_numpy(float)
                     axes.plot(
                         each,
-                        np.full(len(each), y + 0.22),
+                        np.full(len(each), y + 0.27),
                         "o",
                         color=colour,
                         alpha=0.45,
@@ -56,11 +56,11 @@ def retrieval_figure(means: pd.DataFrame, subjects: pd.DataFrame | None = None) 
                 low, high = 100 * row["top1_low"], 100 * row["top1_high"]
                 axes.plot([low, high], [y, y], color=colour, linewidth=2.5, solid_capstyle="butt", gid="interval")
                 axes.plot(100 * row["top1"], y, "o", color=colour, markersize=8, gid="score")
-                write(axes, high, y + 0.05, f"  {100 * row['top1']:.1f}", va="center", fontsize=9)
+                write(axes, high, y, f"  {100 * row['top1']:.1f}", va="center", fontsize=9)
                 if pd.notna(row.get("published_top1")):
                     axes.plot(
                         100 * row["published_top1"],
-                        y - 0.26,
+                        y - 0.34,
                         "D",
                         mfc="white",
                         mec=INK,
