@@ -47,6 +47,8 @@ def relation_figure(points: pd.DataFrame, correlations: pd.DataFrame) -> Figure:
             axes.margins(x=0.12)
         for axes in panels[len(methods) :]:
             axes.set_axis_off()
+        for axes in panels[: len(methods)][-n_columns:]:
+            axes.tick_params(labelbottom=True)
         figure.supxlabel("variability of the signals (0: trials of an image alike)", fontsize=10)
         figure.supylabel("top-1 accuracy (%)", fontsize=10)
     return figure
