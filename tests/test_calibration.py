@@ -195,5 +195,5 @@ def test_too_few_calibration_concepts_are_refused(number):
 
 def test_calibration_needs_concepts_that_are_left(tiny):
     trials = Study.open(tiny.root).recording("sub-01").load("train")
-    with pytest.raises(InputError, match="at least 2 left"):
+    with pytest.raises(InputError, match="13 of 14 training concepts were to be taken out for calibration"):
         split_training(trials, replace(OPTIONS, validation_concepts=26, calibration_concepts=13))

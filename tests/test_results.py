@@ -2,8 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import make_study
 from ubp.config import Preset, preset
+from ubp.data.study import Study
 from ubp.errors import InputError
+from ubp.evaluate import larger_k
 from ubp.images.blur import Blur
 from ubp.results import Results
 from ubp.statistics import bootstrap_interval
@@ -67,3 +70,18 @@ def test_ladders_must_increase_and_presets_have_the_published_kernels():
     with pytest.raises(InputError, match="increasing blur"):
         Preset("mine", (Blur(57), Blur(51), Blur(45)))
     assert Preset.from_dict(preset("official").to_dict()) == preset("official")
+
+
+def test_the_larger_k_is_5_or_the_smallest_gallery_of_a_subject(tmp_path):
+    assert larger_k(make_study(tmp_path / "study", n_train=4)) == 5
+    for number, subject in enumerate(("sub-01", "sub-02")):
+        folder = tmp_path / "study" / subject
+        table, signals = pd.read_csv(folder / "trials.csv", dtype=str), np.load(folder / "signals.npy")
+        test = table["image"][table["split"] == "test"].unique()
+        # galleries of 3 and 4 images, 7 in all
+        seen = (table["split"] == "train") | table["image"].isin(test[4 * number : 4 * number + 3 + number])
+        table[seen].to_csv(folder / "trials.csv", index=False)
+        np.save(folder / "signals.npy", signals[seen])
+    study = Study.open(tmp_path / "study")
+    assert len(study.images("test")) == 7
+    assert larger_k(study) == 3

@@ -71,7 +71,9 @@ def split_training(trials: Trials, options: TrainOptions) -> TrainingParts:
         trials, validation = validation_split(trials, options.validation_concepts, seed=VALIDATION_SEED)
     if not options.calibration_concepts:
         return TrainingParts(trials, validation)
-    trials, calibration = validation_split(trials, options.calibration_concepts, seed=CALIBRATION_SEED)
+    trials, calibration = validation_split(
+        trials, options.calibration_concepts, seed=CALIBRATION_SEED, purpose="calibration"
+    )
     temperature = validation
     if temperature is None:
         third = round(options.calibration_concepts / 3)

@@ -137,6 +137,7 @@ def validation_split(
     fraction: float | None = None,
     seed: int = 0,
     one_image_per_concept: bool = True,
+    purpose: str = "validation",
 ) -> tuple[Trials, Trials]:
     """Take concepts out of the training trials for validation; no concept is in both parts.
 
@@ -152,6 +153,8 @@ def validation_split(
         Of the choice, which depends on the set of concepts and not on the order of the rows.
     one_image_per_concept : bool
         Keep the first image of each validation concept only, as in a test gallery of one image per concept.
+    purpose : str
+        What they are taken out for, to say in an error.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def validation_split(
     if fraction is not None and not 0 < fraction < 1:
         raise InputError(f"The validation fraction is {fraction:g}; expected a number between 0 and 1.")
     number = n_concepts if n_concepts is not None else round((fraction or 0) * len(concepts))
-    check_taken_out(number, len(concepts))
+    check_taken_out(number, len(concepts), purpose)
     chosen = set(np.random.default_rng(seed).permutation(concepts)[:number].tolist())
     held = np.array([concept in chosen for concept in trials.concepts])
     rows = np.flatnonzero(held)
