@@ -328,7 +328,7 @@ def test_a_cell_that_fails_stops_no_other_and_is_tried_again(tiny_folder, tmp_pa
 # Together
 
 
-def test_together_equals_alone_and_goes_on_after_a_stop(whole, tiny_folder, tmp_path, common, monkeypatch):
+def test_together_equals_alone_and_goes_on_after_a_stop(whole, tiny_folder, tmp_path, common, monkeypatch, capsys):
     out = tmp_path / "grid"
     saves, save = [], Fit.save
 
@@ -347,6 +347,7 @@ def test_together_equals_alone_and_goes_on_after_a_stop(whole, tiny_folder, tmp_
     assert len(list(out.rglob(CHECKPOINT))) == 8
     monkeypatch.undo()
     table = run_grid(tiny_folder, SMALL, out, **run_it)
+    assert "trained one by one" not in "".join(capsys.readouterr())
     assert not list(out.rglob(CHECKPOINT))
     assert table["cell"].tolist() == whole[1]["cell"].tolist()
     for name in table["run"][table["method"] != "ridge"]:
@@ -355,6 +356,19 @@ def test_together_equals_alone_and_goes_on_after_a_stop(whole, tiny_folder, tmp_
         for one, other in zip(mine.encoder.state_dict().values(), theirs.encoder.state_dict().values(), strict=True):
             assert (one - other).norm() <= 1e-4 * other.norm()
         assert pd.read_csv(out / name / "ranks.csv")["rank"].equals(pd.read_csv(whole[0] / name / "ranks.csv")["rank"])
+
+
+def test_what_cannot_be_trained_together_is_said_and_trained_alone(whole, tiny, tiny_folder, tmp_path, common, capsys):
+    out = tmp_path / "grid"
+    models = [cell.folder for cell in SMALL.cells(tiny) if not cell.is_ridge]
+    (out / models[0]).mkdir(parents=True)
+    (out / models[0] / CHECKPOINT).write_bytes(b"no tensors")
+    with pytest.raises(UbpError, match="1 of 10 cells failed"):
+        run_grid(tiny_folder, SMALL, out, address="here", together="always", common=common)
+    assert "models are trained one by one, as together they failed: InputError: " in "".join(capsys.readouterr())
+    for folder in models[1:]:
+        mine, theirs = (Model.load(place / folder).encoder.state_dict() for place in (out, whole[0]))
+        assert all((mine[name] - theirs[name]).norm() <= 1e-4 * theirs[name].norm() for name in theirs)
 
 
 def test_units_hold_equal_shapes_and_leave_work_for_all(tiny):

@@ -23,6 +23,7 @@ from ubp.grid.cell import Cell
 from ubp.grid.factors import SINGLE
 from ubp.grid.record import Record, read_record
 from ubp.images.features import FeatureStore
+from ubp.progress import say
 from ubp.results import Evaluation
 from ubp.train_together import train_together
 
@@ -138,10 +139,13 @@ class Workshop:
         if len(jobs) < 2:
             return {}
         start = time.perf_counter()
-        with contextlib.suppress(Exception):
+        try:
             fits = list(self._begun(jobs))
             train_together(fits, self.site.checkpoint_every)
             self._trained.update(jobs)
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            say(f"{len(jobs)} models are trained one by one, as together they failed: {type(error).__name__}: {first}")
         return dict.fromkeys(jobs, (time.perf_counter() - start) / len(jobs))
 
     def _begun(self, jobs: Mapping[Path, Job]) -> Iterator[Fit]:
