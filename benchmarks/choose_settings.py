@@ -15,7 +15,8 @@ import pandas as pd
 from ubp.commands.images import build_store
 from ubp.config import TrainOptions, preset
 from ubp.data.study import Study
-from ubp.experiment import Job, train
+from ubp.experiment import train
+from ubp.job import Job
 from ubp.model import HISTORY
 
 

@@ -28,14 +28,15 @@ from ubp.conformal import COVERAGES, allowed_misses
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.data.study import Study
-from ubp.experiment import Job, train
+from ubp.evaluate_runs import gallery
+from ubp.experiment import train
 from ubp.files import write_text
 from ubp.image_gallery import ImageGallery
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.judge import Judgement, judge, together
 from ubp.model import Model
-from ubp.results import gallery
 from ubp.tables import table
 
 N_CALIBRATION, N_SETS = 89, 59

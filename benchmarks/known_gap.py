@@ -21,9 +21,11 @@ from ubp.config import Common, Preset, TrainOptions, preset
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.demo import OPTIONS, SIMULATION
-from ubp.experiment import Job, train
+from ubp.evaluate_runs import Evaluation
+from ubp.experiment import train
 from ubp.images.blur import Blur
-from ubp.results import Evaluation, Results, find_runs
+from ubp.job import Job
+from ubp.results import Results, find_runs
 from ubp.tables import table
 
 WIDTHS = (1, 7, 13, 19, 25)

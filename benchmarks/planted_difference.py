@@ -34,8 +34,9 @@ from ubp.config import Common, TrainOptions, preset
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation
 from ubp.demo import OPTIONS, simulated_study
-from ubp.experiment import Job, train
+from ubp.experiment import train
 from ubp.files import digest, write_text
+from ubp.job import Job
 from ubp.results import RESULTS
 from ubp.tables import table
 

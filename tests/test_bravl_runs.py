@@ -16,11 +16,11 @@ from ubp.commands.training import evaluate, train
 from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.experiment import train as train_one
 from ubp.fit_together import TogetherTrainer
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.measures import measure
 from ubp.methods import METHODS, method_preset
 from ubp.model import Model

@@ -11,10 +11,11 @@ from ubp.config import TrainOptions, preset
 from ubp.conformal import COVERAGES, fit_temperature, log_ratio, threshold
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job, train
+from ubp.experiment import train
 from ubp.held_out import held_trials, split_training
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.loss import LOSSES
 from ubp.metrics import cosine_similarity
 from ubp.model import Model, read_tensors, write_tensors

@@ -17,11 +17,14 @@ from conftest import N_TEST, N_TRAIN, make_study
 from ubp.config import TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import CHECKPOINT, Job, image_pairs, scale_signals, train
+from ubp.evaluate_runs import Evaluation
+from ubp.experiment import CHECKPOINT, train
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.model import Model
-from ubp.results import Evaluation, find_runs
+from ubp.results import find_runs
+from ubp.training_data import image_pairs, scale_signals
 
 OPTIONS = TrainOptions(epochs=8, batch_size=20, learning_rate=1e-3)
 BLUR = preset("ubp", 13, 6)

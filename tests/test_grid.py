@@ -16,7 +16,8 @@ from test_cli import refused, run
 from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError, UbpError
-from ubp.experiment import CHECKPOINT, Fit, Job, train
+from ubp.evaluate_runs import Evaluation
+from ubp.experiment import CHECKPOINT, Fit, train
 from ubp.files import locked
 from ubp.grid import Experiment, run_grid
 from ubp.grid.dry_run import dry_run
@@ -30,9 +31,9 @@ from ubp.grid.units import can_stack, make_units, pays
 from ubp.grid.work import Outcome, Workshop
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.measures import measure
 from ubp.model import Model
-from ubp.results import Evaluation
 from ubp.saved import read_results
 
 OPTIONS = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-3}

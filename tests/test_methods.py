@@ -16,11 +16,11 @@ from ubp.commands.training import evaluate, train
 from ubp.config import SETTINGS, Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.experiment import train as train_one
 from ubp.files import digest
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.loss import LOSSES
 from ubp.methods import METHODS, method, method_preset
 from ubp.model import Model

@@ -14,8 +14,8 @@ from reproduced import MEG, SIMULATION, TINY, small
 from test_cli import refused, run
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.methods import METHODS
 from ubp.model import Description, Model
 from ubp.published import published

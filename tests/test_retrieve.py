@@ -17,12 +17,13 @@ from ubp.data.study import Study
 from ubp.data.to_epochs import to_epochs
 from ubp.errors import InputError
 from ubp.evaluate import rank_gallery
-from ubp.experiment import Job, train
+from ubp.evaluate_runs import gallery
+from ubp.experiment import train
 from ubp.image_gallery import open_gallery
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.model import DESCRIPTION, Model
-from ubp.results import gallery
 from ubp.retrieval import _largest
 from ubp.retrieve import Retriever
 

@@ -105,9 +105,9 @@ def test_what_is_covered_is_what_is_in_the_set(model, place):
     from ubp.calibration import Calibration
     from ubp.commands.training import store_finder
     from ubp.config import Common
-    from ubp.experiment import Job
+    from ubp.evaluate_runs import gallery
     from ubp.image_gallery import ImageGallery
-    from ubp.results import gallery
+    from ubp.job import Job
     from ubp.retrieve import Retriever
 
     loaded = Model.load(model)
@@ -148,8 +148,8 @@ def test_uncertainty_lists_what_the_prior_learned(model, tmp_path, capsys):
 
 def test_uncertainty_belongs_to_the_pair_that_was_trained(model):
     """Each row's similarity is what the prior holds at the place of its image among the training trials."""
-    from ubp.experiment import Job
     from ubp.held_out import split_training
+    from ubp.job import Job
     from ubp.uncertainty import uncertainty
 
     loaded = Model.load(model)

@@ -11,11 +11,12 @@ import pandas as pd
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.evaluate import by_image
-from ubp.experiment import Job
+from ubp.evaluate_runs import Evaluation
 from ubp.files import write_text
+from ubp.job import Job
 from ubp.measures import Measure
 from ubp.model import Description
-from ubp.results import Evaluation, collect_scores
+from ubp.results import collect_scores
 from ubp.statistics import grand_mean
 
 CURVE, CURVE_RUNS = "curve.csv", "curve_runs.csv"

@@ -2,155 +2,32 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from ubp.brain import brain_encoder
 from ubp.bravl import BraVLTrainer
 from ubp.calibration import Calibration, calibration_of
-from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, unknown
-from ubp.data.split import inter_subject, intra_subject, shared_channels
+from ubp.config import BRAVL
+from ubp.data.split import shared_channels
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.files import disk_errors
 from ubp.fit import Trainer
-from ubp.held_out import HeldOut, held_trials, split_training
+from ubp.held_out import HeldOut, held_trials
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
-from ubp.pairs import Gallery, Pairs, channel_scale
-from ubp.randomness import derive_seed, seeded
+from ubp.pairs import Pairs
+from ubp.randomness import seeded
 from ubp.text import TextFeatures
 from ubp.trainer import BaseTrainer
+from ubp.training_data import TrainingData, image_pairs, validation_gallery
 
 CHECKPOINT = "checkpoint.safetensors"
 TRAINERS: dict[str, type[BaseTrainer]] = {"contrastive": Trainer, "bravl": BraVLTrainer}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model to train: which trials, which blur, which options.
-
-    Parameters
-    ----------
-    subject : str
-        Subject whose test split will be decoded.
-    preset : Preset
-    options : TrainOptions
-    seed : int
-    vision_encoder : str
-        Specification of the image encoder, see :func:`ubp.images.encoders.image_encoder`.
-    setting : {"intra-subject", "inter-subject"}
-        Train on that subject, or on all others.
-    channels : tuple of str, optional
-        All by default.
-    window : (float, float), optional
-        Seconds; the whole recording by default.
-    text : Path, optional
-        File of text features of the concepts, for models that learn from them, see :class:`ubp.text.TextFeatures`.
-    """
-
-    subject: str
-    preset: Preset
-    options: TrainOptions = field(default_factory=TrainOptions)
-    seed: int = 0
-    vision_encoder: str = "gabor"
-    setting: str = "intra-subject"
-    channels: tuple[str, ...] | None = None
-    window: tuple[float, float] | None = None
-    text: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.setting not in SETTINGS:
-            raise unknown("setting", self.setting, SETTINGS)
-        if self.seed < 0:
-            raise InputError(f"The seed is {self.seed}; expected 0 or more.")
-        if self.options.kind == BRAVL and self.preset.dynamic:
-            raise InputError(
-                f"bravl learns from images at one level and the preset {self.preset.name!r} has "
-                f"{len(self.preset.ladder)}; choose a preset with one, such as vanilla or blur."
-            )
-        if self.text is not None and self.options.kind != BRAVL:
-            raise InputError(
-                f"{self.preset.name!r} does not learn from text; leave --text out, or train the method bravl."
-            )
-
-    @property
-    def folder(self) -> Path:
-        """Where the model lies below the folder of all runs."""
-        shuffled = "-shuffled" if self.options.shuffle_pairs else ""
-        return Path(self.setting, self.subject, f"{self.preset.name}{shuffled}", f"seed-{self.seed}")
-
-    def trials(self, study: Study, split: str, **options: object) -> Trials:
-        """Trials of this job: its training trials or its test trials.
-
-        Parameters
-        ----------
-        study : Study
-        split : {"train", "test"}
-        **options
-            Passed on to :meth:`ubp.data.study.Recording.load`. Training trials of an image are averaged if the
-            options of training say so.
-        """
-        if split == "train":
-            options.setdefault("average", self.options.average_training)
-        select = intra_subject if self.setting == "intra-subject" else inter_subject
-        return select(study, self.subject, split, channels=self.channels, window=self.window, **options)
-
-    @classmethod
-    def of(cls, about: Description) -> "Job":
-        """The job that a model was trained by."""
-        return cls(
-            about.subject,
-            about.preset,
-            about.options,
-            about.seed,
-            about.vision_encoder,
-            about.setting,
-            about.channels,
-            about.window,
-            None if about.text is None else Path(about.text),
-        )
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The training trials of a job, which jobs that differ in seed, blur or brain encoder share.
-
-    Parameters
-    ----------
-    trials : Trials
-        Without the validation concepts; their signals are scaled.
-    scale : (Tensor, Tensor)
-        Mean and deviation per channel; 0 and 1 when the options ask for no scaling.
-    validation : Trials, optional
-        Trials of the validation concepts, not scaled.
-    calibration : HeldOut, optional
-        What the confidence will be calibrated on.
-    """
-
-    trials: Trials
-    scale: tuple[torch.Tensor, torch.Tensor]
-    validation: Trials | None = None
-    calibration: HeldOut | None = None
-
-    @classmethod
-    def load(cls, study: Study, job: Job) -> "TrainingData":
-        """Read the training trials of a job and scale them."""
-        parts = split_training(job.trials(study, "train"), job.options)
-        scale = scale_signals(parts.training, job.options.standardise)
-        return cls(parts.training, scale, parts.validation, parts.calibration)
-
-    @staticmethod
-    def key(job: Job) -> tuple[Any, ...]:
-        """What decides them, within one study."""
-        options = job.options
-        selection = job.setting, job.subject, job.channels, job.window
-        split = options.validation_concepts, options.calibration_concepts, options.average_training
-        return *selection, *split, options.standardise
 
 
 @dataclass(frozen=True)
@@ -298,62 +175,6 @@ def check_shape(study: Study, job: Job) -> None:
         return
     with seeded("check"):
         brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
-
-
-def scale_signals(trials: Trials, standardise: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale the trials' own array in place to mean 0 and deviation 1 per channel, if asked to; gives both figures."""
-    signals = torch.from_numpy(trials.signals)
-    if not standardise:
-        n_channels = signals.shape[1]
-        return torch.zeros(n_channels, 1), torch.ones(n_channels, 1)
-    scale = channel_scale(signals)
-    signals.sub_(scale[0]).div_(scale[1])
-    return scale
-
-
-def image_pairs(
-    trials: Trials,
-    store: FeatureStore,
-    job: Job,
-    signals: torch.Tensor | None = None,
-    text: TextFeatures | None = None,
-) -> Pairs:
-    """The signals (by default the trials' own), the image row of each, and the ladder and text of those images."""
-    images, rows = np.unique(np.array(trials.images), return_inverse=True)
-    concepts, concept = np.unique(np.array(trials.concepts), return_inverse=True)
-    if job.options.shuffle_pairs:
-        order = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(len(rows))
-        rows, concept = rows[order], concept[order]
-    ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
-    subject = subject_numbers(trials, trials)
-    signals = torch.from_numpy(trials.signals) if signals is None else signals
-    words = () if text is None else (torch.from_numpy(concept), torch.from_numpy(text.select(map(str, concepts))))
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words)
-
-
-def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
-    """Place of each trial's subject among the sorted training subjects, as in `Description.trained_on`."""
-    number = {subject: place for place, subject in enumerate(sorted(set(training.subjects)))}
-    for subject in trials.subjects:
-        if subject not in number:
-            raise InputError(
-                f"All concepts that {subject} saw were taken out for validation; choose fewer validation concepts."
-            )
-    return torch.tensor([number[subject] for subject in trials.subjects])
-
-
-def validation_gallery(
-    trials: Trials,
-    store: FeatureStore,
-    job: Job,
-    scale: tuple[torch.Tensor, torch.Tensor],
-    training: Trials,
-) -> Gallery:
-    """Validation trials as queries among their own images."""
-    images, target = np.unique(np.array(trials.images), return_inverse=True)
-    vision = store.vectors(job.preset.base, [str(image) for image in images])
-    signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
-    return Gallery(signals, target, vision, subject_numbers(trials, training))
 
 
 def calibrate(model: Model, study: Study, store: FeatureStore, job: Job, held: HeldOut) -> Calibration:

@@ -4,8 +4,8 @@ import pandas as pd
 
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.held_out import split_training
+from ubp.job import Job
 from ubp.model import Model
 from ubp.prior import Level
 

@@ -11,10 +11,11 @@ from ubp.config import Common, unknown
 from ubp.curve import CURVE, CURVE_RUNS, Curve, repetition_curve
 from ubp.data.study import Study
 from ubp.device import pick_device
+from ubp.evaluate_runs import Evaluation
 from ubp.files import atomic_file, write_text
 from ubp.measures import measure
 from ubp.progress import console, progress, say
-from ubp.results import Evaluation, find_runs
+from ubp.results import find_runs
 from ubp.saved import read_results
 from ubp.sheets import WRITERS
 from ubp.tables import sheet_table, table

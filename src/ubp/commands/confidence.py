@@ -12,14 +12,15 @@ from ubp.config import Common
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import Job
+from ubp.evaluate_runs import Evaluation, gallery
 from ubp.files import write_text
 from ubp.image_gallery import ImageGallery
+from ubp.job import Job
 from ubp.judge import AFTER, BEFORE, Judgement, judge, together
 from ubp.model import Model
 from ubp.plots import PictureRow, picture_rows_figure, reliability_diagram
 from ubp.progress import console, progress, say
-from ubp.results import Evaluation, find_runs, gallery
+from ubp.results import find_runs
 from ubp.tables import table
 from ubp.uncertainty import uncertainty as fits
 

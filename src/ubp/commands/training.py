@@ -12,7 +12,8 @@ from ubp.config import BRAVL, Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import CHECKPOINT, Job, check_shape
+from ubp.evaluate_runs import Evaluation, StoreFor
+from ubp.experiment import CHECKPOINT, check_shape
 from ubp.experiment import train as train_one
 from ubp.grid.jobs import Machines, train_on
 from ubp.grid.machines import HERE
@@ -20,10 +21,11 @@ from ubp.images.blur_options import Foveation
 from ubp.images.encoders import ImageEncoder
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
+from ubp.job import Job
 from ubp.methods import METHODS, method, method_preset
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
-from ubp.results import Evaluation, Results, StoreFor, find_runs
+from ubp.results import Results, find_runs
 from ubp.tables import comparison_table, method_table, n_way_table, subject_table, summary_table
 from ubp.trainer import BaseTrainer
 

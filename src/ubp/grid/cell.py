@@ -10,9 +10,9 @@ from typing import Any
 
 from ubp.config import TrainOptions, level_to_dict
 from ubp.data.study import Study
-from ubp.experiment import Job
 from ubp.files import digest
 from ubp.grid.factors import ALL, protocol_folder
+from ubp.job import Job
 from ubp.results import RIDGE
 
 FORMAT = 1

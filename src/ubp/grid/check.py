@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from ubp.data.split import check_taken_out, shared_channels
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job, check_shape
+from ubp.experiment import check_shape
 from ubp.grid.cell import Cell
 from ubp.grid.factors import SINGLE
+from ubp.job import Job
 
 
 def check_cells(study: Study, cells: Sequence[Cell]) -> None:

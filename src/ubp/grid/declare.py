@@ -10,10 +10,10 @@ from typing import Any
 from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, preset, unknown
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.grid.cell import Cell
 from ubp.grid.check import check_cells
 from ubp.grid.factors import ALL, OPTIONS, check_distinct, read_values, text
+from ubp.job import Job
 from ubp.methods import method, method_label, method_preset
 from ubp.results import RIDGE
 from ubp.text import TextFeatures

@@ -8,12 +8,13 @@ from ubp import __version__
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError, UbpError
-from ubp.experiment import Job, train
+from ubp.experiment import train
 from ubp.files import locked
 from ubp.grid.machines import HERE, check_resources, machines, slots_for, threads_of
 from ubp.grid.on_ray import ended, failure
 from ubp.grid.work import threads
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 
 
 @dataclass(frozen=True)

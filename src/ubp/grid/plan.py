@@ -6,13 +6,13 @@ from pathlib import Path
 
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.grid.cell import Cell
 from ubp.grid.check import training_shape
 from ubp.grid.declare import Experiment
 from ubp.grid.record import Record, read_record
 from ubp.grid.table import Row, check_belongs, read_rows
 from ubp.grid.units import Shape
+from ubp.job import Job
 
 
 @dataclass(frozen=True)

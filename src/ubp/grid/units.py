@@ -7,9 +7,9 @@ from typing import Any
 
 from ubp.brain import BRAIN_ENCODERS
 from ubp.config import unknown
-from ubp.experiment import Job
 from ubp.grid.cell import Cell
 from ubp.grid.work import Unit
+from ubp.job import Job
 
 TOGETHER = ("auto", "always", "never")
 MOST_TOGETHER = 40

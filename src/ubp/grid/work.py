@@ -16,16 +16,18 @@ from ubp.data.study import Study, Trials
 from ubp.device import pick_device
 from ubp.errors import InputError, UbpError
 from ubp.evaluate import larger_k
-from ubp.experiment import Fit, Job, TrainingData, begin, image_pairs, train
+from ubp.evaluate_runs import Evaluation
+from ubp.experiment import Fit, begin, train
 from ubp.files import locked, write_text
 from ubp.fit import Pairs
 from ubp.grid.cell import Cell
 from ubp.grid.factors import SINGLE
 from ubp.grid.record import Record, read_record
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.progress import say
-from ubp.results import Evaluation
 from ubp.train_together import train_together
+from ubp.training_data import TrainingData, image_pairs
 
 FAILURE = "failure.txt"
 TEST_TRIALS_KEPT = 4

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.loss import LOSSES
 from ubp.model import Model
 from ubp.plots.matrix import matrices_figure

@@ -12,9 +12,9 @@ from ubp.commands.training import evaluate_models, store_finder, train_jobs
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.evaluate import RANKS, larger_k
-from ubp.experiment import Job
 from ubp.files import digest, write_text
 from ubp.images.features import FeatureStore
+from ubp.job import Job
 from ubp.measures import Measure
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import say

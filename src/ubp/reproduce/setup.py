@@ -14,12 +14,12 @@ from ubp.data.simulated import simulation_of
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.experiment import Job
 from ubp.files import digest
 from ubp.grid.jobs import Machines
 from ubp.images.blur_options import PUBLISHED_SIZE, default_widths
 from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
+from ubp.job import Job
 from ubp.methods import INTER_SUBJECT, METHODS, method_preset
 from ubp.reproduce.scale import Scale
 from ubp.text import TextFeatures
