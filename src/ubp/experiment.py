@@ -19,6 +19,7 @@ from ubp.fit import Trainer
 from ubp.held_out import HeldOut, held_trials
 from ubp.images.features import FeatureStore
 from ubp.job import Job
+from ubp.logging.training_log import TrainingLog
 from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
 from ubp.pairs import Pairs
 from ubp.randomness import seeded
@@ -27,6 +28,7 @@ from ubp.trainer import BaseTrainer
 from ubp.training_data import TrainingData, image_pairs, validation_gallery
 
 CHECKPOINT = "checkpoint.safetensors"
+NO_LOG = TrainingLog()
 TRAINERS: dict[str, type[BaseTrainer]] = {"contrastive": Trainer, "bravl": BraVLTrainer}
 
 
@@ -106,6 +108,7 @@ def train(
     checkpoint_every: float = 20.0,
     after_epoch: Callable[[BaseTrainer], None] | None = None,
     load: Callable[[Study, Job], TrainingData] = TrainingData.load,
+    log: TrainingLog = NO_LOG,
 ) -> Path:
     """Train one model, or continue it, or find that it is there already.
 
@@ -124,6 +127,8 @@ def train(
         Called with the trainer after each epoch, for progress.
     load : callable
         Gives the training data of a job; one that keeps them saves time when jobs share them.
+    log : TrainingLog
+        Told of every epoch; by default no one is.
 
     Returns
     -------
@@ -143,13 +148,15 @@ def train(
 
     def finish_epoch(trainer: BaseTrainer) -> None:
         nonlocal saved
+        log_epoch(trainer)  # first, so that no log is behind a checkpoint
         if not trainer.finished and time.monotonic() - saved >= checkpoint_every:
             fit.save()
             saved = time.monotonic()
         if after_epoch:
             after_epoch(trainer)
 
-    with disk_errors(folder):
+    logged = log.training(fit.description, job.folder, folder, fit.trainer)
+    with disk_errors(folder), logged as log_epoch:
         fit.trainer.run(finish_epoch)
         return fit.finish()
 

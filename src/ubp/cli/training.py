@@ -11,6 +11,7 @@ from ubp.cli.app import (
     START,
     CommonOptions,
     FoveationOptions,
+    Names,
     Numbers,
     OptionalNames,
     OptionalWindow,
@@ -43,6 +44,8 @@ def train(
     channels: OptionalNames = None,
     window: OptionalWindow = None,
     text: Path | None = None,
+    log: Names = (),
+    log_to: str | None = None,
     foveation: FoveationOptions = Foveation(),
     options: Options = NONE_GIVEN,
     common: CommonOptions = Common(),
@@ -83,6 +86,10 @@ def train(
     text : Path
         Text features of the concepts, for bravl: an .npz file with the arrays concepts and features, or an .npy file of
         features beside a .csv file with the column concept.
+    log : tuple of str
+        Write every epoch to tensorboard, mlflow or wandb, each an extra of that name, such as 'ubp[tensorboard]'.
+    log_to : str
+        Folder for these logs, by default OUT/logs; or the address of a server or database, for mlflow and wandb.
     """
     from ubp.commands.training import train as command
 
@@ -100,6 +107,8 @@ def train(
         channels=channels,
         window=window,
         text=text,
+        loggers=log,
+        log_to=log_to,
         foveation=foveation,
         changes=given(options),
         common=common,

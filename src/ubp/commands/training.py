@@ -13,7 +13,7 @@ from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.evaluate_runs import Evaluation, StoreFor
-from ubp.experiment import CHECKPOINT, check_shape
+from ubp.experiment import CHECKPOINT, NO_LOG, check_shape
 from ubp.experiment import train as train_one
 from ubp.grid.jobs import Machines, train_on
 from ubp.grid.machines import HERE
@@ -22,6 +22,7 @@ from ubp.images.encoders import ImageEncoder
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
 from ubp.job import Job
+from ubp.logging import TrainingLog, open_loggers
 from ubp.methods import METHODS, method, method_preset
 from ubp.model import DESCRIPTION, Description
 from ubp.progress import console, progress, say
@@ -49,13 +50,16 @@ def train(
     options: TrainOptions | None = None,
     changes: Mapping[str, Any] | None = None,
     checkpoint_every: float = 20.0,
+    loggers: Sequence[str] = (),
+    log_to: str | None = None,
     common: Common = Common(),
 ) -> list[Path]:
     """Train a model for every preset or method, subject and seed; returns the models' folders.
 
     Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
-    preset `ubp` is trained.
+    preset `ubp` is trained. `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
     """
+    log = open_loggers(loggers, log_to, out)
     study = Study.open(path, common.allow_shared_concepts)
     tower = make_encoder(encoder, common) if foveation.in_degrees else None
     jobs = plan_jobs(
@@ -79,7 +83,7 @@ def train(
     textless = [job.preset.name for job in jobs if job.options.kind == BRAVL and job.text is None]
     if textless:
         say(f"{textless[0]} learns from brain and image features alone, because no text features are given (--text).")
-    folders = train_jobs(study, jobs, out, checkpoint_every, common, tower)
+    folders = train_jobs(study, jobs, out, checkpoint_every, common, tower, log=log)
     say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
@@ -140,8 +144,12 @@ def train_jobs(
     common: Common = Common(),
     tower: ImageEncoder | None = None,
     machines: Machines | None = None,
+    log: TrainingLog = NO_LOG,
 ) -> list[Path]:
-    """Train the models of jobs that share an image encoder, each below `out`, on Ray where `machines` says so."""
+    """Train the models of jobs that share an image encoder, each below `out`, on Ray where `machines` says so.
+
+    Trainings on Ray are not logged.
+    """
     where = pick_device(common.device)
     levels = [level for job in jobs for level in job.preset.ladder]
     vectors = build_store(study, jobs[0].vision_encoder, levels, common, tower=tower)
@@ -172,7 +180,7 @@ def train_jobs(
                 return [out / job.folder for job in jobs]
         for job in jobs:
             bar.update(task, description=f"{job.subject} {job.preset.name} seed {job.seed}")
-            folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch))
+            folders.append(train_one(study, vectors, job, out, where, checkpoint_every, after_epoch, log=log))
             finished += job.options.epochs
             bar.update(task, completed=finished)
     return folders
