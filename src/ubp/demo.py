@@ -12,7 +12,6 @@ from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.progress import say
 from ubp.report import write_report
-from ubp.results import find_runs
 
 SIMULATION = Simulation()
 OPTIONS = TrainOptions(epochs=20, batch_size=256, learning_rate=1e-3)
@@ -80,16 +79,13 @@ def demo(
             options=chosen,
             common=common,
         )
-    results = evaluate(runs, common=common)
+    evaluate(runs, common=common)
     report = write_report(
         out / "report.html",
+        [runs],
         title="UBP on a simulated study with known gaps",
-        study=study,
-        runs=find_runs(runs),
-        summary=results.summary(),
-        results=results.table,
-        comparisons=results.comparisons(),
-        image_size=simulation.image_size,
+        studies=[study],
+        stores=common.store,
     )
     say(f"The report: {report}")
     return report

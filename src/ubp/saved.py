@@ -1,6 +1,6 @@
 """Evaluated runs read back from their tables, without signals, images or models."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,11 @@ class _Saved:
     ranks: pd.DataFrame
 
 
-def read_results(folders: Iterable[Path | str], measure: Measure, only: Collection[str] | None = None) -> Results:
+def read_results(
+    folders: Iterable[Path | str],
+    measure: Measure,
+    only: Collection[str] | Mapping[Path, Collection[str]] | None = None,
+) -> Results:
     """Scores by image of all runs that `ubp evaluate` left in these folders.
 
     Runs of one method in several folders are put together if they have the same options and do not contradict each
@@ -43,12 +47,12 @@ def read_results(folders: Iterable[Path | str], measure: Measure, only: Collecti
         Each holds a `results.csv`, or is that file; a folder named twice counts once.
     measure : Measure
     only : collection of str, optional
-        Runs to read, by their names in `results.csv`; by default all.
+        Runs to read, by their names in `results.csv`, or such names for each folder; by default all.
 
     Returns
     -------
     Results
-        `hits` holds the measure instead of top-1.
+        `hits` holds the measure instead of top-1. The table has a column more than the file, `folder`.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def read_results(folders: Iterable[Path | str], measure: Measure, only: Collecti
     places = {_folder(Path(folder)).resolve(): _folder(Path(folder)) for folder in folders}
     if not places:
         raise InputError("No folder of runs was given; expected one that `ubp evaluate` wrote results.csv to.")
-    saved = {folder: _read(folder, only) for folder in places.values()}
+    saved = {folder: _read(folder, only[folder] if isinstance(only, Mapping) else only) for folder in places.values()}
     found = [one for runs in _told_apart(saved) for one in runs]
     _check_one_study(found)
     _check_same_way(found)
@@ -70,7 +74,14 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name == RESULTS else path
 
 
-def _read(folder: Path, only: Collection[str] | None = None) -> list[_Saved]:
+def read_table(folder: Path) -> pd.DataFrame:
+    """The `results.csv` of a folder, as texts.
+
+    Raises
+    ------
+    InputError
+        When it is missing, cannot be read, or has other columns or no row.
+    """
     path = folder / RESULTS
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -84,6 +95,11 @@ def _read(folder: Path, only: Collection[str] | None = None) -> list[_Saved]:
         raise InputError(
             f"{path} has no {what}; expected the table that this version of `ubp evaluate` writes, so run it again."
         )
+    return table
+
+
+def _read(folder: Path, only: Collection[str] | None = None) -> list[_Saved]:
+    path, table = folder / RESULTS, read_table(folder)
     saved = []
     for row in table.to_dict("records"):
         if only is not None and row["run"] not in only:
@@ -97,7 +113,8 @@ def _read(folder: Path, only: Collection[str] | None = None) -> list[_Saved]:
                 f"run `ubp evaluate {folder}` again."
             ) from error
         ranks = read_ranks(inside(folder, row["run"]), folder)
-        saved.append(_Saved({str(key): value for key, value in row.items()} | numbers, ranks))
+        about = {str(key): value for key, value in row.items()} | numbers | {"folder": str(folder)}
+        saved.append(_Saved(about, ranks))
         _check_belongs(saved[-1], folder)
     return saved
 

@@ -12,6 +12,7 @@ from ubp.cli import (  # noqa: F401  (each registers its commands)
     images,
     importing,
     looking,
+    reporting,
     reproduce,
     training,
     using,

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ubp.calibration import Calibration
 from ubp.commands.figures import check_figure, save_figure
@@ -18,13 +17,12 @@ from ubp.image_gallery import ImageGallery
 from ubp.job import Job
 from ubp.judge import AFTER, BEFORE, Judgement, judge, together
 from ubp.model import Model
-from ubp.plots import PictureRow, picture_rows_figure, reliability_diagram
+from ubp.plots import fits_figure, reliability_diagram
 from ubp.progress import console, progress, say
 from ubp.results import find_runs
 from ubp.tables import table
 from ubp.uncertainty import uncertainty as fits
 
-ROW = 6  # images in a row of the figure of fits
 CALIBRATION, COVERAGE, RELIABILITY = "calibration.csv", "coverage.csv", "reliability.png"
 
 
@@ -126,7 +124,7 @@ def uncertainty(
     opened = Study.open(study or loaded.description.study_path, allow_shared_concepts)
     found = fits(loaded, opened)
     if figure is not None:
-        save_figure(fit_figure(found, opened.image_folder), figure)
+        save_figure(fits_figure(found, opened.image_folder), figure)
     write_text(csv, found.to_csv(index=False))
     counts = found["level"].value_counts()
     say(
@@ -135,16 +133,3 @@ def uncertainty(
     )
     say(f"Written: {', '.join(str(path) for path in (csv, figure) if path is not None)}.")
     return found
-
-
-def fit_figure(found: pd.DataFrame, image_folder: Path) -> Figure:
-    """The images of the trials that fit worst and best."""
-    rows = []
-    for title, part in (("fit worst", found), ("fit best", found[::-1])):
-        for start in (0, ROW):
-            some = part.iloc[start : min(start + ROW, len(found) // 2)]
-            if len(some):
-                lines = ("z: deviations from", "the mean fit") if not start else ()
-                captions = [f"{z:+.1f}\n{concept}" for z, concept in zip(some["z"], some["concept"], strict=True)]
-                rows.append(PictureRow("" if start else title, lines, tuple(some["image"]), tuple(captions)))
-    return picture_rows_figure(image_folder, rows)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ubp.described import plain
 from ubp.files import write_json
@@ -38,7 +38,7 @@ class WeightsAndBiases(Logger):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._record = self.folder / self.name / f"{run.key[:16]}.json"
         self._id, last = _read(self._record)
-        server = {} if self.uri is None else {"base_url": self.uri}
+        server: dict[str, Any] = {} if self.uri is None else {"base_url": self.uri}
         settings = self._wandb.Settings(
             console="off", silent=True, disable_git=True, save_code=False, init_timeout=30, **server
         )

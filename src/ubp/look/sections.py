@@ -10,6 +10,7 @@ from ubp.data.study import Study
 from ubp.data.tables import SPLITS
 from ubp.look import tables
 from ubp.look.summary import N_SPLITS, Summary
+from ubp.page.html import figure_html, paragraphs
 from ubp.plots import (
     channel_bars_figure,
     counts_figure,
@@ -21,7 +22,6 @@ from ubp.plots import (
     subjects_figure,
     topographies_figure,
 )
-from ubp.report.html import figure_html
 
 N_SHOWN = 24
 
@@ -80,7 +80,7 @@ def responses(summaries: Sequence[Summary]) -> str:
         "The mean over all trials shows what every image evokes; what differs between images is below. Signals are in "
         "the unit of the study, which its files do not name."
     )
-    return tables.paragraphs(unit) + "".join(parts)
+    return paragraphs(unit) + "".join(parts)
 
 
 def topographies(summaries: Sequence[Summary]) -> str:
@@ -108,7 +108,7 @@ def _no_map(summaries: Sequence[Summary]) -> str:
             reasons.setdefault(s.sensors, []).append(s.recording.subject)
         elif s.n_times == 1:
             reasons.setdefault("a trial is one sample, so there is no time course", []).append(s.recording.subject)
-    return tables.paragraphs(*(f"No topographies of {', '.join(who)}: {why}." for why, who in reasons.items()))
+    return paragraphs(*(f"No topographies of {', '.join(who)}: {why}." for why, who in reasons.items()))
 
 
 def reliability(summaries: Sequence[Summary]) -> str:
@@ -121,7 +121,7 @@ def reliability(summaries: Sequence[Summary]) -> str:
         "trials of one image. Median and range are over channels, of the mean over time."
     )
     good = [s for s in summaries if not s.missing]
-    parts = [tables.paragraphs(definition, _missing(summaries)), tables.reliability(good) if good else ""]
+    parts = [paragraphs(definition, _missing(summaries)), tables.reliability(good) if good else ""]
     for s in good:
         names, subject = s.recording.channel_names, s.recording.subject
         what = f"{subject}: reliability of the mean of the trials of an image, over {s.n_halves} {s.split} images"
@@ -154,7 +154,7 @@ def ceiling(summaries: Sequence[Summary]) -> str:
         "where a is not above 0. It speaks of the mean of all trials of this split, not of single trials."
     )
     good = [s for s in summaries if not s.missing and np.isfinite(s.ceiling).any()]
-    parts = [tables.paragraphs(definition, _missing(summaries))]
+    parts = [paragraphs(definition, _missing(summaries))]
     parts.append(tables.ceiling(good) if good else "")
     curves = {s.recording.subject: s for s in good if s.n_times > 1}
     points = {s.recording.subject: s.ceiling[:, 0] for s in good if s.n_times == 1}
@@ -189,7 +189,7 @@ def variability(summaries: Sequence[Summary], modality: str) -> str:
     )
     counts = modality == "spikes"
     good = [s for s in summaries if not s.missing and np.isfinite(s.variability).any()]
-    parts = [tables.paragraphs(definition, paper, _missing(summaries))]
+    parts = [paragraphs(definition, paper, _missing(summaries))]
     if good:
         values = {s.recording.subject: tables.over_time(s.variability) for s in good}
         caption = "Variability of each subject: mean over channels (dot) and middle 80 % of the channels (bar)."

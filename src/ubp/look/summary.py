@@ -92,7 +92,7 @@ class Summary:
         return f"{self.recording.subject}: {found}; at least {FEWEST_IMAGES} images with two trials are needed."
 
 
-def summarise(recording: Recording, split: str = "train", seed: int = 0) -> Summary:
+def summarise(recording: Recording, split: str = "train", seed: int = 0, with_halves: bool = True) -> Summary:
     """Read one split of a recording in blocks: means and variances of all its trials, halves of up to 2000 images.
 
     Parameters
@@ -101,6 +101,8 @@ def summarise(recording: Recording, split: str = "train", seed: int = 0) -> Summ
     split : str
     seed : int
         Of the halves, and of the choice of images.
+    with_halves : bool
+        False leaves the halves out, which take most of the time.
 
     Raises
     ------
@@ -110,7 +112,7 @@ def summarise(recording: Recording, split: str = "train", seed: int = 0) -> Summ
     rows = np.flatnonzero((recording.trials["split"] == split).to_numpy())
     found = variances(image_blocks(recording, split))
     trials = recording.trials["image"].iloc[rows].value_counts().to_numpy()
-    n_halves = min(N_IMAGES, int((trials > 1).sum()))
+    n_halves = min(N_IMAGES, int((trials > 1).sum())) if with_halves else 0
     halves = np.full_like(found.mean, np.nan)
     if n_halves >= FEWEST_IMAGES:
         halves = split_half(image_blocks(recording, split, N_IMAGES, seed, fewest=2), N_SPLITS, seed)

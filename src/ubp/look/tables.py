@@ -1,7 +1,6 @@
 """The tables of the page: trials, and one row a subject of what its repetitions say."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -9,24 +8,9 @@ import numpy as np
 from ubp.data.study import Study
 from ubp.data.tables import SPLITS
 from ubp.look.summary import Summary
-from ubp.report.html import table_html
+from ubp.page.html import folded, wide
 
 MOST_SESSIONS = 12  # a longer table is folded away
-
-
-def paragraphs(*texts: str) -> str:
-    """Texts, escaped, as paragraphs; empty ones are left out."""
-    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
-
-
-def note(text: str) -> str:
-    """A paragraph that stands out."""
-    return f'<p class="note">{escape(text)}</p>'
-
-
-def wide(rows: Sequence[dict[str, Any]]) -> str:
-    """A table that scrolls sideways where the page is narrow."""
-    return f'<div class="wide">{table_html(rows)}</div>'
 
 
 def trials(study: Study, subjects: Iterable[str]) -> str:
@@ -55,7 +39,7 @@ def _sessions(study: Study, subjects: Iterable[str]) -> str:
         return ""
     if len(rows) <= MOST_SESSIONS:
         return wide(rows)
-    return f"<details><summary>Trials of each session ({len(rows)})</summary>{wide(rows)}</details>"
+    return folded(f"Trials of each session ({len(rows)})", wide(rows))
 
 
 def reliability(summaries: Sequence[Summary]) -> str:

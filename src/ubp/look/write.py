@@ -7,10 +7,11 @@ from ubp.config import unknown
 from ubp.data.study import Study
 from ubp.data.tables import SPLITS
 from ubp.errors import InputError
-from ubp.look import sections, tables
+from ubp.look import sections
 from ubp.look.summary import Summary, summarise
-from ubp.report.page import save_page
-from ubp.report.tables import about
+from ubp.page.html import note, paragraphs
+from ubp.page.save import save_page
+from ubp.page.study_card import about
 
 TRAIN = (
     "The signals on this page are those of training trials; no test trial was read. What you see may be used to choose "
@@ -78,11 +79,11 @@ def write_look(
                 on_subject(name)
             summaries.append(summarise(study.recording(name), split, seed))
         without = [name for name in names if name not in have]
-        hint = tables.paragraphs(
+        hint = paragraphs(
             f"{', '.join(without)}: no {split} trial." if without else "",
             ONCE if split == "train" and any(summary.missing for summary in summaries) else "",
         )
-        say = tables.paragraphs(TRAIN) if split == "train" else tables.note(TEST)
+        say = paragraphs(TRAIN) if split == "train" else note(TEST)
         yield "Study", say + hint + about(study, names if subjects else None)
         yield "Trials", sections.trials(study, names)
         yield "Images", sections.images(study, have, split, seed)

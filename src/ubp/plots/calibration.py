@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ubp.conformal import expected_calibration_error, reliability
@@ -54,14 +55,34 @@ def reliability_diagram(
         left.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best image", ylabel="share that was seen")
         left.set_title(title or "Reliability; dots grow with the number of queries")
         left.legend(frameon=False, fontsize=8, loc="upper left")
-        low = min(0.7, float(coverage["low"].min()) - 0.02, float(coverage["nominal"].min()) - 0.05)
-        right.plot([low, 1], [low, 1], color=GREY, linestyle=":", linewidth=1.5)
-        for row in coverage.to_dict("records"):
-            x, y = row["nominal"], row["covered"]
-            right.plot([x, x], [row["low"], row["high"]], color=colours[1], linewidth=2.5, gid="interval")
-            right.plot(x, y, "o", color=colours[1], markersize=7, gid="coverage")
-            size = f"{row['mean_size']:.3g} images"
-            write(right, x - 0.012, y, size, ha="right", va="center", fontsize=8, color=GREY)
-        right.set(xlim=(low, 1), ylim=(low, 1), xlabel="coverage promised", ylabel="sets that hold the seen image")
-        right.set_title("Coverage of the sets, 95 % intervals")
+        _coverage(right, coverage)
     return figure
+
+
+def coverage_figure(coverage: pd.DataFrame) -> Figure:
+    """Draw found over promised coverage alone.
+
+    Parameters
+    ----------
+    coverage : DataFrame
+        As of :func:`reliability_diagram`.
+    """
+    with new_figure(HEIGHT) as figure:
+        axes = figure.add_subplot()
+        axes.set_aspect("equal")
+        _coverage(axes, coverage)
+    return figure
+
+
+def _coverage(axes: Axes, coverage: pd.DataFrame) -> None:
+    low = min(0.7, float(coverage["low"].min()) - 0.02, float(coverage["nominal"].min()) - 0.05)
+    axes.plot([low, 1], [low, 1], color=GREY, linestyle=":", linewidth=1.5)
+    colour = METHOD_COLOURS["ubp"]
+    for row in coverage.to_dict("records"):
+        x, y = row["nominal"], row["covered"]
+        axes.plot([x, x], [row["low"], row["high"]], color=colour, linewidth=2.5, gid="interval")
+        axes.plot(x, y, "o", color=colour, markersize=7, gid="coverage")
+        size = f"{row['mean_size']:.3g} images"
+        write(axes, x - 0.012, y, size, ha="right", va="center", fontsize=8, color=GREY)
+    axes.set(xlim=(low, 1), ylim=(low, 1), xlabel="coverage promised", ylabel="sets that hold the seen image")
+    axes.set_title("Coverage of the sets, 95 % intervals")

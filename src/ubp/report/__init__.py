@@ -1,4 +1,4 @@
-"""One HTML file that shows a study's runs: results with chance, figures, exact settings, licence and citation."""
+"""One HTML file about trained models: results with chance, differences, examples, training, data, exact settings."""
 
 from ubp.report.write import write_report
 

@@ -1,46 +1,54 @@
 """Put the parts of the report together and save them as one file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from ubp.data.study import Study
 from ubp.errors import InputError
-from ubp.report import figures, tables
-from ubp.report.page import save_page
-from ubp.report.runs import Run
+from ubp.images.features import default_root
+from ubp.page.save import save_page
+from ubp.report.confidence import confidence
+from ubp.report.data import data
+from ubp.report.evaluated import read_evaluations
+from ubp.report.exact import exact
+from ubp.report.levels import levels
+from ubp.report.overview import overview
+from ubp.report.result import differences, not_evaluated, result
+from ubp.report.retrieval import queries
+from ubp.report.runs import Run, Variant, open_runs, told_apart, variants
+from ubp.report.studies import Studies
+from ubp.report.training import training
+
+MOST_SHOWN = 4  # runs whose images are shown
+SUFFIXES = (".html", ".htm")
 
 
 def write_report(
     path: Path | str,
+    runs: Sequence[Path | str],
     *,
-    title: str,
-    study: Study,
-    runs: Sequence[Path],
-    summary: pd.DataFrame,
-    results: pd.DataFrame,
-    comparisons: pd.DataFrame | None = None,
-    image_size: int,
+    title: str | None = None,
+    studies: Sequence[Study] = (),
+    stores: Path | None = None,
 ) -> Path:
-    """Write the report of evaluated runs as one HTML file that needs nothing else.
+    """Write the report of trained models as one HTML file that needs nothing else.
 
-    Methods come in the order of the summary. The blur ladder, the similarities and the queries are those of the first
-    run whose blur is dynamic (the first run, if there is none), the training curves those of one run per method, of
-    the same subject and seed where there is one.
+    Nothing is evaluated: results are those that ``ubp evaluate`` and ``ubp calibrate`` left beside the runs, and where
+    there are none the report says so. Runs that differ in subject and seed alone are shown as one. Images and curves
+    are those of one run of each, of the same subject and seed where there is such, at most `MOST_SHOWN`.
 
     Parameters
     ----------
     path : path
-        The new file; it is complete or absent, and replaces an older one.
-    title : str
-    study : Study
-    runs : sequence of Path
-        Folders of evaluated models, with their `ranks.csv`.
-    summary, comparisons, results : DataFrame
-        What :class:`ubp.results.Results` gives: a row per method, per pair of methods, and per run.
-    image_size : int
-        Side of the encoder's input in pixels, for the ladder.
+        The new file, ending in .html; it is complete or absent, and replaces an older one.
+    runs : sequence of path
+        Folders of models, or of runs; of different studies and settings if you like.
+    title : str, optional
+    studies : sequence of Study
+        Where the studies lie now; by default where the models were trained. Without them, the report says what is left
+        out.
+    stores : Path, optional
+        Folder of all feature stores; by default $UBP_CACHE or the user's cache folder.
 
     Returns
     -------
@@ -49,27 +57,50 @@ def write_report(
     Raises
     ------
     InputError
-        When there is no run, or one is not trained or not evaluated, or an image cannot be read.
+        When there is no run, one is not trained or is damaged, results are damaged or do not belong to the runs, a
+        study that was given belongs to none of the runs, or the name is not that of an HTML file.
     UbpError
         When the disk is full or cannot be written.
     """
-    if not runs:
-        raise InputError("The report was given no run; expected the folder of at least one evaluated model.")
-    order = {method: place for place, method in enumerate(summary["method"].unique())}
-    opened = [Run.open(Path(folder)) for folder in runs]
-    opened.sort(key=lambda run: order.get(run.about.method, len(order)))
-    dynamic = [run for run in opened if run.about.preset.dynamic]
-    shown = next((run for run in dynamic if not run.about.options.shuffle_pairs), (dynamic or opened)[0])
-    queries = figures.montage(study, shown)  # first, because it tells whether the run was evaluated
-    parts = [
-        ("Result", tables.result(study, summary, results)),
-        ("Accuracy", figures.accuracy(summary)),
-        *([("Differences", tables.differences(comparisons))] if comparisons is not None and len(comparisons) else []),
-        ("Blur ladder", figures.ladder(study, shown, image_size)),
-        ("Training", figures.training(opened, shown)),
-        *([("Similarities", figures.similarities(shown))] if shown.about.preset.dynamic else []),
-        ("Queries and their best images", queries),
-        ("Settings", tables.settings(opened, results)),
-        ("Study, licence and citation", tables.about(study)),
-    ]
-    return save_page(Path(path), title, parts)
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is not the name of a page; expected one that ends in .html.")
+    opened = open_runs(runs)
+    found, sentences = read_evaluations(opened)
+    methods = {folder: name for one in found for folder, name in one.methods().items()}
+    named = told_apart(opened, methods)
+    found = [one.renamed(named) for one in found]
+    labels = list(dict.fromkeys(name for one in found for name in one.results.table["method"]))
+    kinds = variants(named, labels)
+    without = [run for run in named if run.folder not in methods]
+    shown = _shown(kinds)
+    known = Studies(studies)
+    known.check(named)
+    place = stores or default_root()
+
+    def parts() -> Iterator[tuple[str, str]]:
+        yield "Runs", overview(kinds, labels or [run.label for run in named])
+        yield "Result", result(found, without, sentences)
+        if found:
+            yield "Differences", differences(found)
+        ranked = [run for run in shown if run.folder in methods]
+        yield "Queries and their best images", queries(ranked, known) if ranked else not_evaluated(without)
+        yield "Confidence", confidence(named)
+        yield "Training", training(kinds, shown[0])
+        yield "Levels", levels(shown, known, place)
+        yield "Data", data(named, known)
+        yield "Settings and versions", exact(kinds, named, found)
+
+    return save_page(path, title or _title(named), parts())
+
+
+def _shown(kinds: Sequence[Variant]) -> list[Run]:
+    """One run of each of the first variants: those with a dynamic blur first, controls last."""
+    order = sorted(kinds, key=lambda kind: (kind.shuffled, not kind.dynamic))
+    first = order[0].runs[0]
+    return [kind.nearest(first) for kind in order[:MOST_SHOWN]]
+
+
+def _title(runs: Sequence[Run]) -> str:
+    names = " and ".join(dict.fromkeys(run.about.study for run in runs))
+    return f"{len(runs)} {'model' if len(runs) == 1 else 'models'} of {names}"

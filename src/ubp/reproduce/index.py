@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from ubp.report.html import figure_html, sheet_html
-from ubp.report.page import save_page
-from ubp.report.tables import about
+from ubp.page.html import figure_html, sheet_html
+from ubp.page.save import save_page
+from ubp.page.study_card import about
 from ubp.reproduce.output import Output
 from ubp.reproduce.setup import Setup
 

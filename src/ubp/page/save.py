@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ubp.files import atomic_file
-from ubp.report.html import CSS
+from ubp.page.style import CSS, JAVASCRIPT
 
 
 def save_page(path: Path, title: str, parts: Iterable[tuple[str, str]]) -> Path:
@@ -29,6 +29,7 @@ def save_page(path: Path, title: str, parts: Iterable[tuple[str, str]]) -> Path:
     with atomic_file(path) as handle:
         report = mne.Report(title=title, verbose="error")
         report.add_custom_css(CSS)
+        report.add_custom_js(JAVASCRIPT)
         for name, content in parts:
             report.add_html(f'<div class="ubp">{content}</div>', title=name)
         report.save(handle.name, overwrite=True, open_browser=False, verbose="error")

@@ -13,36 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ubp.described import plain
 from ubp.sheets import Sheet
 
 DPI = 180  # twice what the page shows, for screens with dense pixels
 NUMBER = re.compile(r"[+-]?\d[\d.e+-]*")
-
-CSS = """
-#filter-by-tags-dropdown-menu, .badge, .navbar-brand img { display: none !important; }
-.ubp p, .ubp figcaption { max-width: 60rem; }
-.ubp figure { margin: 0 0 1.2rem 0; }
-.ubp figure img { display: block; width: 100%; max-width: 60rem; height: auto; }
-.ubp figcaption { margin-top: 0.6rem; color: #444; }
-.ubp table { border-collapse: collapse; margin: 0.5rem 0 1rem 0; font-variant-numeric: tabular-nums; }
-.ubp th, .ubp td { padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid #ddd; }
-.ubp th, .ubp td { vertical-align: top; text-align: left; }
-.ubp .number, .ubp th.number { text-align: right; white-space: nowrap; }
-.ubp td { overflow-wrap: anywhere; }
-.ubp td:first-child { white-space: nowrap; overflow-wrap: normal; }
-.ubp h4 { font-size: 1.05rem; margin: 1rem 0 0.3rem 0; }
-.ubp .wide { overflow-x: auto; }
-.ubp .wide td { white-space: nowrap; }
-.ubp .note { border-left: 4px solid #D55E00; padding: 0.3rem 0 0.3rem 0.8rem; }
-.ubp .wide th { white-space: nowrap; }
-#toc .active { color: #fff !important; background-color: #0a58ca !important; }
-@media (max-width: 42rem) {
-  #toc { display: none; }
-  #content { width: 100% !important; margin-left: 0 !important; }
-  .ubp .picture { overflow-x: auto; }
-  .ubp .picture img { width: 42rem; max-width: none; }
-}
-"""
 
 
 def figure_html(figure: Figure, caption: str, photographic: bool = False) -> str:
@@ -78,13 +53,29 @@ def _cells(tag: str, texts: Iterable[str], kinds: Sequence[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def plain(value: Any) -> str:
-    """A value as short text: numbers to six digits, lists joined by commas."""
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value)) or "none"
-    return "none" if value is None else str(value)
+def paragraphs(*texts: str) -> str:
+    """Texts, escaped, as paragraphs; empty ones are left out."""
+    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
+
+
+def note(*texts: str) -> str:
+    """Paragraphs that stand out; empty texts are left out."""
+    return "".join(f'<p class="note">{escape(text)}</p>' for text in texts if text)
+
+
+def heading(text: str) -> str:
+    """A heading inside a part of the page."""
+    return f"<h4>{escape(text)}</h4>"
+
+
+def wide(rows: Sequence[dict[str, Any]]) -> str:
+    """A table that scrolls sideways where the page is narrow."""
+    return f'<div class="wide">{table_html(rows)}</div>'
+
+
+def folded(summary: str, content: str) -> str:
+    """HTML that is unfolded by a click on its summary."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def sheet_html(sheet: Sheet) -> str:
@@ -97,7 +88,7 @@ def sheet_html(sheet: Sheet) -> str:
         body += f"<tr{style}>{cells}</tr>"
     notes = f"<p>{escape(' '.join(sheet.notes))}</p>" if any(sheet.notes) else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<h4>{escape(sheet.title)}</h4><div class="wide">{table}</div>{notes}'
+    return f'{heading(sheet.title)}<div class="wide">{table}</div>{notes}'
 
 
 _NUMBER = ' class="number"'
