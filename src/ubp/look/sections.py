@@ -77,8 +77,8 @@ def responses(summaries: Sequence[Summary]) -> str:
             caption += f" Above: maps at the most prominent peaks of the field power. {placed.source}"
         parts.append(figure_html(evoked_figure(s.found.mean, s.times, types, placed, s.in_seconds), caption))
     unit = (
-        "The mean over all trials shows what every image evokes; what differs between images is below. Signals are in "
-        "the unit of the study, which its files do not name."
+        "The mean over all trials shows what every image evokes, not what differs between images. Signals are in the "
+        "unit of the study, which its files do not name."
     )
     return paragraphs(unit) + "".join(parts)
 

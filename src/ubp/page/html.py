@@ -68,9 +68,9 @@ def heading(text: str) -> str:
     return f"<h4>{escape(text)}</h4>"
 
 
-def wide(rows: Sequence[dict[str, Any]]) -> str:
-    """A table that scrolls sideways where the page is narrow."""
-    return f'<div class="wide">{table_html(rows)}</div>'
+def wide(rows: Sequence[dict[str, Any]], wrapped: bool = False) -> str:
+    """A table that scrolls sideways where the page is narrow; `wrapped` breaks long cells into lines."""
+    return f'<div class="wide{" wrapped" if wrapped else ""}">{table_html(rows)}</div>'
 
 
 def folded(summary: str, content: str) -> str:

@@ -16,7 +16,7 @@ CSS = """
 .ubp details { margin-bottom: 0.6rem; }
 .ubp .wide { overflow-x: auto; }
 .ubp .wide td { white-space: nowrap; }
-.ubp .wide td.long { white-space: normal; min-width: 16rem; }
+.ubp .wrapped td { white-space: normal; overflow-wrap: normal; min-width: 7rem; max-width: 22rem; }
 .ubp .note { border-left: 4px solid #D55E00; padding: 0.3rem 0 0.3rem 0.8rem; }
 .ubp .wide th { white-space: nowrap; }
 #toc .active { color: #fff !important; background-color: #0a58ca !important; }

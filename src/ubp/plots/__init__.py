@@ -1,6 +1,7 @@
 """Figures: pure functions from arrays and tables to matplotlib figures, without pyplot and without global settings."""
 
 from ubp.plots.accuracy import accuracy_figure
+from ubp.plots.beside import beside_figure
 from ubp.plots.calibration import coverage_figure, reliability_diagram
 from ubp.plots.counts import counts_figure
 from ubp.plots.curve import curve_figure
@@ -19,6 +20,7 @@ from ubp.plots.transforms import transforms_figure
 __all__ = [
     "PictureRow",
     "accuracy_figure",
+    "beside_figure",
     "channel_bars_figure",
     "choose_queries",
     "counts_figure",

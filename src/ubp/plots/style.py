@@ -1,5 +1,6 @@
 """What all figures share: size, type, and colours that colour-blind readers and grey printers tell apart."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -60,14 +61,21 @@ def new_figure(height: float, layout: str | None = "constrained") -> Iterator[Fi
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and line of each method; a control with shuffled pairs is grey and dashed."""
-    others = cycle(OTHER_COLOURS)
+    """Colour and line of each method; a control with shuffled pairs is grey and dashed.
+
+    The first of several methods that differ in what stands in brackets, or after a comma, has the method's own colour.
+    """
+    others, left = cycle(OTHER_COLOURS), dict(METHOD_COLOURS)
+    methods = list(methods)
+    for method in methods:
+        left.pop(method, None)
     styles: dict[str, dict[str, Any]] = {}
     for method in methods:
         if "shuffled" in method:
             styles[method] = {"color": GREY, "linestyle": "--"}
         else:
-            styles[method] = {"color": METHOD_COLOURS.get(method) or next(others), "linestyle": "-"}
+            own = METHOD_COLOURS.get(method) or left.pop(re.split(r" \(|, ", method)[0], None)
+            styles[method] = {"color": own or next(others), "linestyle": "-"}
     return styles
 
 

@@ -10,7 +10,7 @@ from ubp.calibration import Calibration
 from ubp.conformal import COVERAGES
 from ubp.errors import InputError
 from ubp.judge import AFTER, BEFORE
-from ubp.page.html import figure_html, heading, note, paragraphs, wide
+from ubp.page.html import figure_html, folded, heading, note, paragraphs, wide
 from ubp.plots import coverage_figure
 from ubp.report.runs import Run
 
@@ -36,8 +36,10 @@ def confidence(runs: Sequence[Run]) -> str:
             "and no prediction sets."
         )
     left_out = f"{len(runs) - len(calibrated)} of {len(runs)} runs have no calibration concepts."
-    rows = [_held(run) for run in calibrated]
-    parts = [paragraphs(WHAT, left_out if len(calibrated) < len(runs) else ""), wide(rows)]
+    held = wide([_held(run) for run in calibrated])
+    if len(calibrated) > 1:
+        held = folded(f"What each run was calibrated on ({len(calibrated)})", held)
+    parts = [paragraphs(WHAT, left_out if len(calibrated) < len(runs) else ""), held]
     for root in dict.fromkeys(run.root for run in calibrated):
         parts.append(_judged(root, [run for run in calibrated if run.root == root]))
     return "".join(parts)
@@ -70,15 +72,14 @@ def _judged(root: Path, runs: Sequence[Run]) -> str:
             run = names[row["run"]]
             rows.append({"method": run.label, "run": run.place, **_cells(row)})
     every = set(table["run"]) - {ALL} == set(names)
-    if every and len(names) > 1:
-        rows += [
-            {"method": "all together", "run": "", **_cells(row)}
-            for row in table.to_dict("records")
-            if row["run"] == ALL
-        ]
-    judged = {row["run"] for row in table.to_dict("records")}
-    missing = [run.name for run in runs if run.name not in judged]
-    parts = [title, paragraphs(JUDGED), wide(rows) if rows else ""]
+    parts = [title, paragraphs(JUDGED)]
+    pooled = [row for row in table.to_dict("records") if row["run"] == ALL]
+    if every and pooled and len(names) > 1:
+        parts.append(wide([{"runs": f"all {len(names)} together", **_cells(pooled[0])}]))
+        parts.append(folded(f"Each run ({len(rows)})", wide(rows)))
+    elif rows:
+        parts.append(wide(rows))
+    missing = [run.name for run in runs if run.name not in set(table["run"])]
     if missing:
         parts.append(note(f"Not judged yet: {', '.join(missing)}; run `ubp calibrate {root.name}` again."))
     if every and (root / COVERAGE).is_file():

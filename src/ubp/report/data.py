@@ -24,14 +24,13 @@ SIGNALS = (
 def data(runs: Sequence[Run], studies: Studies) -> str:
     """The studies of the runs that are at hand, each with the subjects of its runs."""
     parts, missing = [], {}
-    subjects: dict[int, tuple[Study, list[str]]] = {}
+    subjects: dict[int, tuple[Study, set[str]]] = {}
     for run in runs:
         study = studies.of(run)
         if study is None:
             missing.setdefault(run.about.study, absent(run))
             continue
-        names = subjects.setdefault(id(study), (study, []))[1]
-        names += [name for name in (run.about.subject, *run.about.trained_on) if name not in names]
+        subjects.setdefault(id(study), (study, set()))[1].update((run.about.subject, *run.about.trained_on))
     for sentence in missing.values():
         parts.append(note(sentence))
     for study, names in subjects.values():

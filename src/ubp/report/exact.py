@@ -16,15 +16,15 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "
 
 def exact(kinds: Sequence[Variant], runs: Sequence[Run], found: Sequence[Evaluated]) -> str:
     """Settings that all share, each run's own, versions, and every row of the results."""
-    differ, shared = settings_by_variant(kinds)
+    _, shared = settings_by_variant(kinds)
     used = {
         "ubp": __version__,
         "Python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
     used |= {name: version(name) for name in PACKAGES}
-    parts = [heading("Where the runs differ") + wide(differ) if differ else ""]
-    parts.append(heading(f"The same for all {len(runs)} runs" if len(runs) > 1 else "Settings") + table_html(shared))
+    title = f"The same for all {len(runs)} runs (what differs is told above)" if len(runs) > 1 else "Settings"
+    parts = [heading(title), table_html(shared)]
     parts.append(heading("Versions when this report was made"))
     parts.append(table_html([{"package": name, "version": text} for name, text in used.items()]))
     parts.append(folded(f"Every run ({len(runs)})", wide(every_run(runs))))

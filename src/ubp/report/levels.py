@@ -7,13 +7,13 @@ from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.images.blur import Blur
 from ubp.images.encoders import image_encoder
-from ubp.images.levels import stored_levels
+from ubp.images.levels import Level, stored_levels
 from ubp.images.load import load_image
 from ubp.images.manifest import MANIFEST, hash_images, read_manifest
 from ubp.model import Model
 from ubp.page.html import figure_html, heading, note, paragraphs, wide
 from ubp.plots import fits_figure, ladder_figure, similarity_figure
-from ubp.prior import Level
+from ubp.prior import Level as PairLevel
 from ubp.report.runs import Run
 from ubp.report.studies import Studies, absent, without_place
 from ubp.uncertainty import uncertainty
@@ -23,9 +23,20 @@ LITTLE = "gabor"  # an encoder without weights, whose size can be asked
 
 def levels(shown: Sequence[Run], studies: Studies, stores: Path) -> str:
     """The ladder, the pairs at each level, and the pairs that fit worst and best, of each run."""
-    return "".join(
-        heading(f"{run.label}, {run.place}") + _ladder(run, studies, stores) + _pairs(run, studies) for run in shown
-    )
+    parts: list[str] = []
+    drawn: dict[tuple[Level, ...], str] = {}
+    for run in shown:
+        parts.append(heading(f"{run.label}, {run.place}"))
+        ladder = run.about.preset.ladder
+        if ladder in drawn:
+            parts.append(paragraphs(f"The levels are those of {drawn[ladder]}, above."))
+        elif len(ladder) == 1 and isinstance(ladder[0], Blur) and ladder[0].width == 1:
+            parts.append(paragraphs("Its images are crisp."))
+        else:
+            parts.append(_ladder(run, studies, stores))
+            drawn[ladder] = run.label
+        parts.append(_pairs(run, studies))
+    return "".join(parts)
 
 
 def _ladder(run: Run, studies: Studies, stores: Path) -> str:
@@ -71,11 +82,11 @@ def _pairs(run: Run, studies: Studies) -> str:
     if not prior:
         return paragraphs(f"All {run.about.n_pairs} training pairs are at the one level of this preset.")
     level, (low, high) = prior["level"].numpy(), prior["interval"].tolist()
-    counts = {each.name.lower(): int((level == each).sum()) for each in Level}
+    counts = {each.name.lower(): int((level == each).sum()) for each in PairLevel}
     rows = [{"level": n, "pairs": count, "share (%)": f"{100 * count / len(level):.1f}"} for n, count in counts.items()]
     what = "smoothed" if run.about.preset.compare == "smoothed" else "raw"
     caption = (
-        f"Smoothed similarity of every training pair after the last epoch ({run.label}, {run.place}), coloured by its "
+        f"Smoothed similarity of every training pair after the epoch kept ({run.label}, {run.place}), coloured by its "
         f"level. Shaded: the {run.about.preset.confidence:.0%} interval of the last batch. Each pair's {what} "
         "similarity was compared with the interval of its own batch, so colours can change a little off the ends."
     )

@@ -31,7 +31,7 @@ def overview(kinds: Sequence[Variant], methods: Sequence[str]) -> str:
         cells["epochs asked for"] = kind.runs[0].about.options.epochs
         rows.append(cells)
     differ, _ = settings_by_variant(kinds)
-    first = heading("Where the runs differ") + wide(differ) if differ else ""
+    first = heading("Where the runs differ") + wide(differ, wrapped=True) if differ else ""
     alike = "All runs have the same settings, but for subject and seed." if len(kinds) > 1 and not differ else ""
     notes = " ".join(text for word, text in NOTES.items() if any(word in name for name in methods))
     return first + heading("The runs") + wide(rows) + paragraphs(alike, WHAT, notes)

@@ -17,12 +17,14 @@ from ubp.report.runs import Run
 from ubp.results import RIDGE, second_top
 
 INTERVALS = (
-    "Inductive means that every query is ranked alone and nothing is fitted on the test trials. Intervals are "
-    "bootstrap intervals at 95 % over test images, and over seeds and subjects where there are several. Tied images "
-    "count as their mean rank."
+    "MRR: mean of 1 / rank; percentile: mean share of the gallery ranked below the image seen; similarity: mean "
+    "score of the image seen. Inductive means that every query is ranked alone and nothing is fitted on the test "
+    "trials. Intervals are bootstrap intervals at 95 % over test images, and over seeds and subjects where there "
+    "are several. Tied images count as their mean rank."
 )
 RIDGE_NOTE = "ridge: linear regression from the signals to the image vectors, for comparison."
 CONDITIONS = ("setting", "subjects", "seeds", "gallery_size", "gallery_level", "query", "repetitions", "protocol")
+RANKED = {"mean_reciprocal_rank": "MRR", "mean_percentile_rank": "percentile", "matched_similarity": "similarity"}
 MOST_ROWS = 12  # a longer table is folded away
 
 
@@ -61,13 +63,11 @@ def _summary_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
         cells["chance (%)"] = f"{100 * row['top1_chance']:.2f}"
         if top != "top1":
             cells[f"top-{top[3:]} (%)"] = f"{100 * row[top]:.1f}"
-            cells["chance, top-" + top[3:]] = f"{100 * row[f'{top}_chance']:.2f}"
         for name in row:
             size = str(name).removeprefix("top1_of_")
             if size.isdigit():
                 cells[f"top-1 of {size} (%)"] = f"{100 * row[name]:.1f}"
-        for name in ("mean_reciprocal_rank", "mean_percentile_rank", "matched_similarity"):
-            cells[name.replace("_", " ")] = f"{row[name]:.3f}"
+        cells |= {short: f"{row[name]:.3f}" for name, short in RANKED.items()}
         for name in CONDITIONS:
             if summary[name].nunique() > 1:
                 cells[name.replace("_", " ")] = plain(row[name])
