@@ -41,7 +41,7 @@ CSS = """
   .ubp th, .ubp td { border-bottom-color: #3a3d42; }
   .ubp figure img { border-radius: 4px; }
   .ubp a, footer a { color: #8db8ff; }
-  footer { color: #b8b8b8; }
+  footer { background-color: #23262b !important; color: #b8b8b8; }
 }
 """
 

@@ -22,7 +22,7 @@ WHAT = (
     "prediction set is the fewest images that hold the seen one with the certainty promised."
 )
 JUDGED = (
-    "On test trials, an evaluation of which nothing goes back into a model. Expected calibration error: mean distance "
+    "On test trials, an evaluation of which nothing goes back into a model. Error: expected calibration error, the mean distance "
     "of stated probability and accuracy, by the loss's own scale (before) and calibrated (after)."
 )
 
@@ -100,7 +100,7 @@ def _columns() -> tuple[str, ...]:
 def _cells(row: dict[Any, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {"queries": int(row["queries"]), "gallery": f"{row['gallery_size']:g}"}
     for name in (BEFORE, AFTER):
-        cells[f"calibration error {name} (%)"] = f"{100 * row[f'calibration_error_{name}']:.1f}"
+        cells[f"error {name} (%)"] = f"{100 * row[f'calibration_error_{name}']:.1f}"
     for covered in COVERED:
         size = f"{row[f'mean_size_{covered}']:.1f}"
         cells[f"sets of {covered} %"] = f"{100 * row[f'covered_{covered}']:.1f} % in {size} images"
