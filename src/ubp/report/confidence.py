@@ -22,8 +22,8 @@ WHAT = (
     "prediction set is the fewest images that hold the seen one with the certainty promised."
 )
 JUDGED = (
-    "On test trials, an evaluation of which nothing goes back into a model. Error: expected calibration error, the mean distance "
-    "of stated probability and accuracy, by the loss's own scale (before) and calibrated (after)."
+    "On test trials, an evaluation of which nothing goes back into a model. Error: expected calibration error, "
+    "the mean distance of stated probability and accuracy, by the loss's own scale (before) and calibrated (after)."
 )
 
 

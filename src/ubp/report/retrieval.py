@@ -46,8 +46,8 @@ def _of_group(group: Sequence[tuple[Run, pd.DataFrame]], studies: Studies) -> st
 def _alone(run: Run, table: pd.DataFrame, study: Study) -> str:
     caption = (
         f"{min(ALONE, len(table))} of {len(table)} test queries ({run.label}, {run.place}), {CHOICE}. Left: the "
-        f"image seen and its rank in the gallery. Right: the {_n_best(table)} most similar images, the right one framed "
-        "where it is among them."
+        f"image seen and its rank in the gallery. Right: the {_n_best(table)} most similar images, the right one "
+        "framed where it is among them."
     )
     figure = montage_figure(study.image_folder, table, ALONE, names=study.concepts)
     return figure_html(figure, caption, photographic=True)
