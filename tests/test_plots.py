@@ -15,13 +15,16 @@ from ubp.images.blur import Blur, blur_ladder, fovea_weight
 from ubp.images.load import load_image
 from ubp.plots import (
     accuracy_figure,
+    beside_figure,
     choose_queries,
+    coverage_figure,
+    fits_figure,
     ladder_figure,
     montage_figure,
     similarity_figure,
     training_figure,
 )
-from ubp.plots.style import spread
+from ubp.plots.style import METHOD_COLOURS, method_styles, spread
 from ubp.plots.thumbnails import TILE
 from ubp.prior import BlurPrior, Level
 
@@ -276,3 +279,61 @@ def test_spread_keeps_the_gap_the_order_and_the_centre():
 def test_similarities_that_differ_by_rounding_only_are_one_bar():
     values = np.array([1.0, np.nextafter(1.0, 2)])
     assert [bar.get_height() for bar in similarity_figure(values, 0, 2).axes[0].containers[0]] == [2]
+
+
+def test_queries_side_by_side_show_each_models_best_images_and_frame_the_right_one(tmp_path):
+    for name in "abcd":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    images = ["a.png", "b.png"]
+    one = pd.DataFrame(
+        {"image": images, "rank": [1.0, 3.0], "best_1": ["a.png", "c.png"], "best_2": ["b.png", "d.png"]}
+    )
+    two = pd.DataFrame(
+        {"image": images, "rank": [2.0, 1.0], "best_1": ["d.png", "b.png"], "best_2": ["a.png", "c.png"]}
+    )
+    figure = beside_figure(tmp_path, {"one": one, "two $x": two}, [1, 0], {"a.png": "apple"})
+    (axes,) = figure.axes
+    # each query: the image seen, then the best of each model
+    assert [image.get_gid()[0] for image in axes.images] == list("bcdbcaabda")
+    framed = [patch.get_y() for patch in axes.patches if patch.get_gid() == "right"]
+    assert len(framed) == 3
+    words = texts(figure)
+    assert words.count("one") == words.count("two $x") == 2
+    assert [word for word in words if word.startswith("rank")] == ["rank 3", "rank 1", "rank 1", "rank 2"]
+    assert words.count("apple") == 3
+    for tables, chosen in (({}, [0]), ({"one": one}, []), ({"one": one, "two": two[::-1]}, [0])):
+        with pytest.raises(ValueError, match="no query that all models"):
+            beside_figure(tmp_path, tables, chosen)
+    with pytest.raises(InputError):
+        beside_figure(tmp_path, {"one": one.assign(best_1="../outside.png")}, [0])
+
+
+def test_coverage_alone_is_drawn_where_it_was_found():
+    coverage = pd.DataFrame({"nominal": [0.8, 0.9], "covered": [0.79, 0.92], "low": [0.7, 0.85], "high": [0.9, 0.96]})
+    figure = coverage_figure(coverage.assign(mean_size=[2.0, 7.5]))
+    (axes,) = figure.axes
+    points = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_gid() == "coverage"]
+    assert points == [[0.8, 0.79], [0.9, 0.92]]
+    assert {"2 images", "7.5 images"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize(("n_pairs", "n_shown"), [(3, 2), (40, 12)])
+def test_fits_are_the_worst_and_the_best_and_none_is_both(tmp_path, n_pairs, n_shown):
+    images = [f"{i:02d}.png" for i in range(n_pairs)]
+    for image in images:
+        Image.new("RGB", (8, 8)).save(tmp_path / image)
+    found = pd.DataFrame({"image": images, "concept": images, "z": np.linspace(-2, 2, n_pairs)})
+    (axes,) = fits_figure(found, tmp_path, n_rows=1).axes
+    shown = [image.get_gid() for image in axes.images]
+    half = n_shown // 2
+    assert shown == images[:half] + images[::-1][:half]
+
+
+def test_the_first_of_several_methods_told_apart_has_the_methods_colour():
+    styles = method_styles(["ridge", "ubp (a)", "ubp (b)", "blur, inter-subject", "ubp, shuffled"])
+    colours = {name: style["color"] for name, style in styles.items()}
+    assert colours["ubp (a)"] == METHOD_COLOURS["ubp"]
+    assert colours["blur, inter-subject"] == METHOD_COLOURS["blur"]
+    assert len(set(colours.values())) == 5
+    assert method_styles(["ubp (a)", "ubp"])["ubp"]["color"] == METHOD_COLOURS["ubp"]
+    assert method_styles(["ubp (a)", "ubp"])["ubp (a)"]["color"] != METHOD_COLOURS["ubp"]

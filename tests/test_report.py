@@ -248,7 +248,8 @@ def test_a_report_that_fails_leaves_the_older_one(report):
     before = path.read_bytes()
     ranks = (runs / "run-1/ranks.csv").read_bytes()
     try:
-        for content in (None, b"", b"image,best_1\na,b\n", b"image,rank,best_1\na,first,b\n", ranks[:-40]):
+        others = pd.read_csv(io.BytesIO(ranks)).assign(rank=1.0).to_csv(index=False).encode()
+        for content in (None, b"", b"image,best_1\na,b\n", b"image,rank,best_1\na,first,b\n", others):
             (runs / "run-1/ranks.csv").unlink(missing_ok=True)
             if content is not None:
                 (runs / "run-1/ranks.csv").write_bytes(content)
@@ -345,16 +346,18 @@ def test_runs_of_other_settings_and_studies_stand_side_by_side_and_differences_c
 
 
 def test_runs_evaluated_in_other_ways_are_not_compared(report, tmp_path):
-    _, study, runs = report
-    make_runs(tmp_path / "there", study, [preset("blur", 7, 2)])
-    there = tmp_path / "there"
-    for name, change in (("results.csv", {"repetitions": 2.0}), ("run-0/ranks.csv", {"repetitions": 2.0})):
-        pd.read_csv(there / name).assign(**change).to_csv(there / name, index=False)
-    path = write_report(tmp_path / "a.html", [runs, there], studies=[study])
-    text = Page(path).text
+    _, study, _ = report
+    here, there = (
+        make_runs(tmp_path / name, study, [preset(kind)]) for name, kind in (("a", "vanilla"), ("b", "flip"))
+    )
+    for name in ("results.csv", "run-0/ranks.csv"):
+        pd.read_csv(there / name).assign(repetitions=2.0).to_csv(there / name, index=False)
+    text = Page(write_report(tmp_path / "a.html", [here, there], studies=[study])).text
     assert "Runs are not compared across folders. " in text
     assert "were evaluated differently: repetitions" in text
-    assert "name plain, there method top-1 (%)" in text
+    for name, repetitions in (("a", 1), ("b", 2)):
+        assert f"name plain, {name} method top-1 (%)" in text
+        assert f"repetitions averaged per query: {repetitions} " in text
 
 
 def test_runs_that_differ_in_subject_and_seed_alone_are_one(report, tmp_path):
@@ -365,10 +368,9 @@ def test_runs_that_differ_in_subject_and_seed_alone_are_one(report, tmp_path):
     ):
         make_run(tmp_path / "runs" / f"run-{i}", study, blur, options, **about)
     runs = told_apart(open_runs([tmp_path / "runs", tmp_path / "runs/run-0"]), {})
-    assert [run.label for run in runs] == ["vanilla (run-0) #1"] * 0 + [run.label for run in runs]
+    assert [run.label for run in runs] == ["vanilla (runs) #1", "vanilla (runs) #1", "vanilla (runs) #2"]
     kinds = variants(runs)
-    assert [len(kind.runs) for kind in kinds] == [2, 1]
-    assert len({kind.name for kind in kinds}) == 2
+    assert [(kind.name, len(kind.runs)) for kind in kinds] == [("vanilla (runs) #1", 2), ("vanilla (runs) #2", 1)]
     assert kinds[0].nearest(runs[1]) is runs[1]
     assert kinds[1].nearest(runs[1]) is runs[2]
 

@@ -1,6 +1,7 @@
 """Commands that use trained models: files they write, what they refuse in one sentence, and what they leave behind."""
 
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -99,6 +100,49 @@ def test_calibrate_judges_every_model_on_test_trials(runs, place, tmp_path, caps
     assert run("evaluate", runs, "--no-ridge", "--quiet") == 0
     top = pd.read_csv(runs / "results.csv")["top1"]
     assert table["top1"].iloc[:2].tolist() == pytest.approx(top.tolist())
+
+
+def test_a_report_shows_what_evaluate_and_calibrate_found(runs, place, tmp_path, capsys):
+    """Before them it says what to run; after them it holds their numbers."""
+    from test_report import Page
+
+    copy, before, after = tmp_path / "runs", tmp_path / "before.html", tmp_path / "after.html"
+    shutil.copytree(runs, copy)
+    for path in (*copy.rglob("*.csv"), copy / "reliability.png"):
+        if path.name != "history.csv":
+            path.unlink(missing_ok=True)
+    assert run("report", copy, "--out", before) == 0
+    text = Page(before).text
+    assert "run `ubp evaluate runs`" in text
+    assert "Not judged on test trials yet; run `ubp calibrate runs`." in text
+    assert not list(copy.rglob("ranks.csv"))
+    assert run("evaluate", copy, "--quiet") == 0
+    assert run("calibrate", copy, "--quiet") == 0
+    assert run("report", copy, place / "plain", "--out", after, "--title", "All <b>runs</b>") == 0
+    text = Page(after).text
+    assert "All <b>runs</b>" in text
+    for row in pd.read_csv(copy / "calibration.csv").to_dict("records"):
+        sets = " ".join(
+            f"{100 * row[f'covered_{n}']:.1f} % in {row[f'mean_size_{n}']:.1f} images" for n in (80, 90, 95)
+        )
+        errors = " ".join(f"{100 * row[f'calibration_error_{when}']:.1f}" for when in ("before", "after"))
+        assert f"{row['queries']} 12 {errors} {sets}" in text
+    for row in pd.read_csv(copy / "summary.csv").to_dict("records"):
+        assert f"{100 * row['top1']:.1f} {100 * row['top1_low']:.1f} to {100 * row['top1_high']:.1f} 8.33" in text
+    assert "2 of 4 runs have no calibration concepts" in text
+    assert "Not evaluated yet: vanilla, sub-01, intra-subject, seed 0; vanilla, sub-02" in text
+    damaged = copy / "calibration.csv"
+    damaged.write_text("run,top1\na,b\n")
+    kept = after.read_bytes()
+    capsys.readouterr()
+    assert "is not a table that `ubp calibrate` wrote" in refused(capsys, "report", copy, "--out", after)
+    assert after.read_bytes() == kept
+    new = tmp_path / "new.html"
+    assert "ends in .html" in refused(capsys, "report", runs, "--out", tmp_path / "new.pdf")
+    assert "does not exist as a folder" in refused(capsys, "report", tmp_path / "none", "--out", new)
+    assert "holds no trained model" in refused(capsys, "report", place / "features", "--out", new)
+    assert "is not a folder" in refused(capsys, "report", runs, "--study", tmp_path / "none", "--out", new)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["after.html", "before.html", "runs"]
 
 
 def test_what_is_covered_is_what_is_in_the_set(model, place):
