@@ -66,7 +66,8 @@ def beside_figure(
                 write(axes, left - 0.12, above + 0.4, shorten(label, LETTERS), ha="right", va="center", fontsize=9)
                 rank = f"rank {row['rank']:g}"
                 write(axes, left - 0.12, above + 0.62, rank, ha="right", va="center", fontsize=8, color=GREY)
-                for place, column in enumerate(name for name in table if str(name).startswith("best_")):
-                    right = row[column] == row["image"]
-                    draw_tile(axes, image_folder, row[column], left + STEP * place, above, names, right=right)
+                best = [str(row[name]) for name in map(str, table) if name.startswith("best_")]
+                for place, image in enumerate(best):
+                    right = image == row["image"]
+                    draw_tile(axes, image_folder, image, left + STEP * place, above, names, right=right)
     return figure

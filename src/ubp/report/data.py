@@ -23,7 +23,8 @@ SIGNALS = (
 
 def data(runs: Sequence[Run], studies: Studies) -> str:
     """The studies of the runs that are at hand, each with the subjects of its runs."""
-    parts, missing = [], {}
+    parts: list[str] = []
+    missing: dict[str, str] = {}
     subjects: dict[int, tuple[Study, set[str]]] = {}
     for run in runs:
         study = studies.of(run)

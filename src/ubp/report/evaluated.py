@@ -103,8 +103,8 @@ def _read(roots: Sequence[Path], only: dict[Path, set[str]]) -> Results:
                 "it again."
             )
     kept = (*TEXTS, *NUMBERS, *OPTIONS, "folder")
-    numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in table if name not in kept}
+    numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in map(str, table) if name not in kept}
     # a figure that some runs do not have cannot stand in a table of all
-    partial = [name for name, values in numbers.items() if values.isna().any() and re.match(r"top\d", str(name))]
+    partial = [name for name, values in numbers.items() if values.isna().any() and re.match(r"top\d", name)]
     filled = {name: values for name, values in numbers.items() if not values.isna().all()}
     return Results(table.assign(**filled).drop(columns=partial), results.hits)

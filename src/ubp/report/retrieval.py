@@ -32,7 +32,7 @@ def queries(shown: Sequence[Run], studies: Studies) -> str:
 def _of_group(group: Sequence[tuple[Run, pd.DataFrame]], studies: Studies) -> str:
     run, table = group[0]
     study = studies.of(run)
-    chosen = choose_queries(table["rank"].to_numpy(), ALONE if len(group) == 1 else BESIDE)
+    chosen = choose_queries(table["rank"].to_numpy(), ALONE if len(group) == 1 else BESIDE).tolist()
     title = heading("; ".join(f"{run.label}, {run.place}" for run, _ in group))
     names = "".join(wide(_names(table, chosen, run.label)) for run, table in group)
     if study is None:
@@ -53,7 +53,7 @@ def _alone(run: Run, table: pd.DataFrame, study: Study) -> str:
     return figure_html(figure, caption, photographic=True)
 
 
-def _beside(group: Sequence[tuple[Run, pd.DataFrame]], chosen: Sequence[int], study: Study) -> str:
+def _beside(group: Sequence[tuple[Run, pd.DataFrame]], chosen: list[int], study: Study) -> str:
     first, table = group[0]
     tables = {run.label: table for run, table in group}
     caption = (
@@ -69,9 +69,9 @@ def _n_best(table: pd.DataFrame) -> int:
     return sum(str(name).startswith("best_") for name in table)
 
 
-def _names(table: pd.DataFrame, chosen: Sequence[int], label: str) -> list[dict[str, str]]:
+def _names(table: pd.DataFrame, chosen: list[int], label: str) -> list[dict[str, str]]:
     rows = []
-    for row in table.iloc[list(chosen)].to_dict("records"):
+    for row in table.iloc[chosen].to_dict("records"):
         cells = {"run": label, "image seen": row["image"], "rank": f"{row['rank']:g}"}
         best = [name for name in row if str(name).startswith("best_")]
         rows.append(cells | {"best" if i == 0 else f"{i + 1}.": row[name] for i, name in enumerate(best)})

@@ -39,11 +39,8 @@ def _row(run: Run) -> dict[str, Any]:
     cells: dict[str, Any] = {"method": run.label, "run": run.place, "epochs": len(history)}
     cells |= {"first loss": f"{history['loss'].iloc[0]:.3f}", "last loss": f"{last['loss']:.3f}"}
     if "validation_mrr" in history:
-        best = history["validation_mrr"].idxmax()
-        cells |= {
-            "epoch kept": int(history["epoch"][best]),
-            "its validation MRR": f"{history['validation_mrr'][best]:.3f}",
-        }
+        best = history.iloc[int(history["validation_mrr"].argmax())]
+        cells |= {"epoch kept": int(best["epoch"]), "its validation MRR": f"{best['validation_mrr']:.3f}"}
     if set(LEVELS) <= set(history):
         cells |= {f"pairs at {level}, last epoch": int(last[level]) for level in LEVELS}
     return cells
