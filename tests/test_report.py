@@ -99,10 +99,10 @@ def make_run(folder, study, blur, options=OPTIONS, **about):
     return row | {"run": folder.name} | score(ranking, Protocol(blur.base.name)), ranking
 
 
-def make_runs(folder, study, presets, evaluated=True, **about):
-    """Runs below a folder, and their results.csv as `ubp evaluate` writes it."""
-    found = [make_run(folder / f"run-{i}", study, one, **about) for i, one in enumerate(presets)]
-    if evaluated:
+def make_runs(folder, study, presets, n_evaluated=None, **about):
+    """Runs below a folder, and of the first of them (by default all) the results.csv that `ubp evaluate` writes."""
+    found = [make_run(folder / f"run-{i}", study, one, **about) for i, one in enumerate(presets)][:n_evaluated]
+    if found:
         collect(found).save(folder)
     return folder
 
@@ -262,6 +262,14 @@ def test_a_report_that_fails_leaves_the_older_one(report):
         write_report(path, [])
     with pytest.raises(InputError, match="does not exist"):
         write_report(path, [runs, path.parent / "absent"])
+    history = runs / "run-2/history.csv"
+    kept = history.read_bytes()
+    try:
+        history.write_bytes(b"epoch,los\n1,2\n")
+        with pytest.raises(InputError, match="cannot be read as the history of a training"):
+            write_report(path, [runs], studies=[study])
+    finally:
+        history.write_bytes(kept)
     with pytest.raises(InputError, match="holds no trained model"):
         write_report(path, [path.parent / "study"])
     assert [file.name for file in path.parent.glob("*report*")] == ["report.html"]
@@ -269,7 +277,7 @@ def test_a_report_that_fails_leaves_the_older_one(report):
 
 def test_a_model_that_was_not_evaluated_is_not_evaluated_by_its_report(report, tmp_path):
     _, study, _ = report
-    runs = make_runs(tmp_path / "runs", study, [preset("vanilla")], evaluated=False)
+    runs = make_runs(tmp_path / "runs", study, [preset("vanilla")], n_evaluated=0)
     before = sorted(path.relative_to(tmp_path) for path in runs.rglob("*"))
     path = write_report(tmp_path / "new" / "vanilla.html", [runs / "run-0"], studies=[study])
     text = Page(path).text
@@ -378,11 +386,12 @@ def test_runs_that_differ_in_subject_and_seed_alone_are_one(report, tmp_path):
 def test_ten_runs_are_a_file_of_sane_size(report, tmp_path):
     _, study, _ = report
     presets = [dataclasses.replace(preset("ubp", 7, 2), name=f"kind {i}", weight=0.1 + i / 20) for i in range(10)]
-    path = write_report(tmp_path / "ten.html", [make_runs(tmp_path / "runs", study, presets)], studies=[study])
+    path = write_report(tmp_path / "ten.html", [make_runs(tmp_path / "runs", study, presets, 4)], studies=[study])
     assert path.stat().st_size < 15e6
     text = Page(path).text
     assert all(f"kind {i}" in text for i in range(10))
     assert "of the first 6 of 10" in text
+    assert len(pictures(path)) >= 10  # four of them are shown
 
 
 def test_numbers_are_aligned_right_and_text_left():

@@ -262,13 +262,29 @@ class Model:
             )
             scale = tensors["scale.mean"], tensors["scale.deviation"]
             temperature = tensors["temperature"] if description.options.kind == "contrastive" else None
-            history: list[Any] = pd.read_csv(folder / HISTORY).to_dict("records")
+            history: list[Any] = read_history(folder).to_dict("records")
         except (RuntimeError, KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} is damaged: its weights and history do not fit {DESCRIPTION}; train it again."
             ) from error
         prior = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
         return cls(description, encoder.to(device), scale, prior, temperature, history)
+
+
+def read_history(folder: Path | str) -> pd.DataFrame:
+    """The rows of a model's `history.csv`, one an epoch, without its weights.
+
+    Raises
+    ------
+    InputError
+        When it is missing or damaged.
+    """
+    path = Path(folder) / HISTORY
+    try:
+        history = pd.read_csv(path)
+        return history.astype({"epoch": int, "loss": float})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as the history of a training; train the model again.") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], content: Any = None) -> None:

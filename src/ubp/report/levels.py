@@ -78,7 +78,8 @@ def input_size(run: Run, stores: Path) -> int | None:
 
 
 def _pairs(run: Run, studies: Studies) -> str:
-    prior = Model.load(run.folder).prior
+    model = Model.load(run.folder)
+    prior = model.prior
     if not prior:
         return paragraphs(f"All {run.about.n_pairs} training pairs are at the one level of this preset.")
     level, (low, high) = prior["level"].numpy(), prior["interval"].tolist()
@@ -92,12 +93,12 @@ def _pairs(run: Run, studies: Studies) -> str:
     )
     figure = similarity_figure(prior["similarity"].numpy(), low, high, level)
     study = studies.of(run)
-    return wide(rows) + figure_html(figure, caption) + (_fits(run, study) if study else "")
+    return wide(rows) + figure_html(figure, caption) + (_fits(run, model, study) if study else "")
 
 
-def _fits(run: Run, study: Study) -> str:
+def _fits(run: Run, model: Model, study: Study) -> str:
     try:
-        found = uncertainty(Model.load(run.folder), study)
+        found = uncertainty(model, study)
         figure = fits_figure(found, study.image_folder, n_rows=1)
     except InputError as error:  # shuffled pairs, or an image that cannot be read
         return note(without_place(error, study))

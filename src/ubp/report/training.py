@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
-from ubp.model import Model
+from ubp.model import read_history
 from ubp.page.html import figure_html, folded, wide
 from ubp.plots import training_figure
 from ubp.report.result import MOST_ROWS
@@ -18,7 +16,7 @@ LEVELS = ("less", "base", "more")
 def training(kinds: Sequence[Variant], shown: Run) -> str:
     """Curves of one run of each variant, of the subject and seed of `shown` if there is such; all runs in a table."""
     chosen = {kind.name: kind.nearest(shown) for kind in kinds[:MOST_CURVES]}
-    histories = {name: pd.DataFrame(Model.load(run.folder).history) for name, run in chosen.items()}
+    histories = {name: read_history(run.folder) for name, run in chosen.items()}
     places = "; ".join(dict.fromkeys(run.place for run in chosen.values()))
     first = f" of the first {MOST_CURVES} of {len(kinds)}" if len(kinds) > MOST_CURVES else ""
     caption = (
@@ -34,7 +32,7 @@ def training(kinds: Sequence[Variant], shown: Run) -> str:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    history = pd.DataFrame(Model.load(run.folder).history)
+    history = read_history(run.folder)
     last = history.iloc[-1]
     cells: dict[str, Any] = {"method": run.label, "run": run.place, "epochs": len(history)}
     cells |= {"first loss": f"{history['loss'].iloc[0]:.3f}", "last loss": f"{last['loss']:.3f}"}
