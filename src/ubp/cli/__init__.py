@@ -13,6 +13,7 @@ from ubp.cli import (  # noqa: F401  (each registers its commands)
     importing,
     looking,
     reproduce,
+    sharing,
     training,
     using,
 )

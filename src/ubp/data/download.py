@@ -151,8 +151,6 @@ def download(
                         raise UbpError(f"{url} {error}, twice; {otherwise}.") from error
                     damaged, furthest = True, 0
                 except Refused as error:
-                    if size is not None and handle.seek(0, os.SEEK_END) > size:
-                        handle.truncate(0)
                     raise UbpError(f"{url} {error}; {otherwise}.") from error
                 except Cut as error:
                     here = handle.seek(0, os.SEEK_END)

@@ -182,6 +182,7 @@ def pull(
             for block in response.iter_content(BLOCK):
                 here += handle.write(block)
                 if most is not None and here > most:
+                    handle.truncate(0)
                     raise Refused(f"sends more than the {most} bytes expected")
                 advance(here, notes.total)
     except unaskable as error:
