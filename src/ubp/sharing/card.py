@@ -29,8 +29,8 @@ def check_license(name: str | None) -> None:
     """
     if name is not None and not LICENSE.fullmatch(name):
         raise InputError(
-            f"The license is {name[:80]!r}; expected an identifier in lower case as the Hugging Face hub has them, such "
-            "as cc-by-4.0, apache-2.0 or other."
+            f"The license is {name[:80]!r}; expected an identifier in lower case as the Hugging Face hub has them, "
+            "such as cc-by-4.0, apache-2.0 or other."
         )
 
 
@@ -110,13 +110,11 @@ def _what(about: Description) -> str:
         if about.options.kind == BRAVL
         else f"A brain encoder ({text(about.options.brain_encoder)}) trained to match a frozen image encoder"
     )
-    control = (
-        " **This is a control: its pairs of signal and image were shuffled.**" if about.options.shuffle_pairs else ""
-    )
+    control = " **This is a control: its pairs of signal and image were shuffled.**"
     return (
-        f"{kind}, to find the image that a person saw among others from a recording of brain activity. It was made with "
+        f"{kind}, to find the image that a person saw among others from a recording of brain activity. Made with "
         "[ubp](https://arxiv.org/abs/2503.04207), software for the Uncertainty-aware Blur Prior (Wu et al., CVPR 2025)."
-        f"{control}"
+        f"{control if about.options.shuffle_pairs else ''}"
     )
 
 
@@ -159,10 +157,11 @@ def _evaluation(row: dict[str, Any]) -> str:
             f"{100 * float(row[f'{name}{end}']):.1f}" for end in ("", "_low", "_high", "_chance")
         )
         lines.append(f"| {text(name.replace('_', ' '))} | {score} | {low} to {high} | {by_chance} |")
+    said = {key: text(str(row[key])) for key in ("protocol", "queries", "subject", "query", "gallery_level")}
     sentence = (
-        f"Protocol: {text(str(row['protocol']))}; {text(str(row['queries']))} queries of {text(str(row['subject']))}, each a "
-        f"{text(str(row['query']))} ({float(row['repetitions']):g} repetitions), among {row['gallery_size']} in the "
-        f"gallery at level {text(str(row['gallery_level']))}. Intervals are bootstrapped over images, for this one model."
+        f"Protocol: {said['protocol']}; {said['queries']} queries of {said['subject']}, each a {said['query']} "
+        f"({float(row['repetitions']):g} repetitions), among {row['gallery_size']} in the gallery at level "
+        f"{said['gallery_level']}. Intervals are bootstrapped over images, for this one model."
     )
     return sentence + "\n\n" + "\n".join(lines)
 
@@ -184,23 +183,28 @@ found = retriever.retrieve("new-epo.fif", average=True)
 print(found.table(top=5))
 ```
 
-Signals need the channels above, by name; rate and window are adapted. Images are embedded by {encoder}; say where its file is with
-`--encoder` if it is not a published one. {certain} come with the answer."""
+Signals need the channels above, by name; rate and window are adapted. Images are embedded by {encoder}; if that is
+no published encoder, say where its file is with `--encoder`. {certain} come with the answer."""
 
 
 def _limits(about: Description, calibration_concepts: int) -> str:
     who = "the subject" if len(about.trained_on) == 1 else "the subjects"
-    sentences = [
-        "For research on how brains see images. It ranks images that it is given; it makes none, and it reads no thoughts.",
-        f"It was fitted to {who} named above, in one laboratory's recordings. For another person, cap, task or laboratory "
-        "nothing is promised but what an evaluation there shows.",
-        "It is no medical device, and no evidence about a person. Use it on recordings whose owners agreed to that.",
-        f"Its prediction sets are calibrated on {calibration_concepts} concepts held out of training; their promise holds for "
-        "queries like those."
+    promise = (
+        f"Its prediction sets are calibrated on {calibration_concepts} concepts held out of training; their promise "
+        "holds for queries like those."
         if calibration_concepts
-        else "It gives no probabilities and no prediction sets, because no concepts were held out to calibrate them.",
-        "The files name the subjects, the channels, and the study, but no place on the machine that trained it"
-        + ("; the calibration names the images and concepts held out." if calibration_concepts else "."),
+        else "It gives no probabilities and no prediction sets, because no concepts were held out to calibrate them."
+    )
+    named = "; the calibration names the images and concepts held out" if calibration_concepts else ""
+    sentences = [
+        "For research on how brains see images. It ranks images that it is given; it makes none, and reads no thoughts.",
+        f"It was fitted to {who} named above, in the recordings of one study. For another person, cap, task or "
+        "laboratory nothing is promised but what an evaluation there shows.",
+        "It is no medical device, and no evidence about a person. Use it on recordings whose owners agreed to that.",
+        promise,
+        "The files name the subjects, the channels and the study, but no place on the machine that trained it"
+        + named
+        + ".",
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
