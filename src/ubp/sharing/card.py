@@ -202,9 +202,7 @@ def _limits(about: Description, calibration_concepts: int) -> str:
         "laboratory nothing is promised but what an evaluation there shows.",
         "It is no medical device, and no evidence about a person. Use it on recordings whose owners agreed to that.",
         promise,
-        "The files name the subjects, the channels and the study, but no place on the machine that trained it"
-        + named
-        + ".",
+        f"The files name the subjects, the channels and the study, but no place on the machine that trained it{named}.",
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
