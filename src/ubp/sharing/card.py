@@ -197,7 +197,7 @@ def _limits(about: Description, calibration_concepts: int) -> str:
     )
     named = "; the calibration names the images and concepts held out" if calibration_concepts else ""
     sentences = [
-        "For research on how brains see images. It ranks images that it is given; it makes none, and reads no thoughts.",
+        "For research on how brains see images. It ranks images that it is given, and makes none.",
         f"It was fitted to {who} named above, in the recordings of one study. For another person, cap, task or "
         "laboratory nothing is promised but what an evaluation there shows.",
         "It is no medical device, and no evidence about a person. Use it on recordings whose owners agreed to that.",
