@@ -1,6 +1,5 @@
 """A model's brain encoder, and the scaling of its channels, as one ONNX graph."""
 
-import copy
 import json
 import logging
 import warnings
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ubp.errors import InputError
-from ubp.model import Model
+from ubp.model import ENCODERS, Model
+from ubp.randomness import seeded
 from ubp.sharing.portable import portable_encoder
 
 MAX_BYTES = 2**31 - 2**20  # protobuf ends a little later
@@ -27,7 +27,7 @@ class RawEncoder(nn.Module):
     Parameters
     ----------
     model : Model
-        Copied, in evaluation mode, on the CPU. A table of subjects gets a row of zeros at its end, so that the subject
+        Its weights are copied, to the CPU. A table of subjects gets a row of zeros at its end, so that the subject
         -1 is an unseen one.
     """
 
@@ -36,7 +36,11 @@ class RawEncoder(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        encoder = copy.deepcopy(model.encoder).cpu().float().eval()
+        # made anew, because a copy would share what parametrizations do to its class
+        with seeded("load"):
+            encoder = ENCODERS[model.description.options.kind](model.description)
+        encoder.load_state_dict(model.encoder.state_dict())
+        encoder.eval()
         for module in encoder.modules():
             if parametrize.is_parametrized(module):
                 for name in list(module.parametrizations):  # type: ignore[arg-type]
