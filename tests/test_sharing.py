@@ -60,6 +60,7 @@ def runs(tiny_folder, tmp_path_factory):
         out = place / "runs"
         assert run("train", tiny_folder, "--out", out, *TRAIN, "--calibration-concepts", 20, "--subject", "sub-01") == 0
         assert run("evaluate", out, "--quiet", "--n-way", 4) == 0
+        assert run("evaluate", out, "--quiet", "--class-features", "--no-ridge") == 0
     return out
 
 
@@ -427,6 +428,16 @@ def test_pull_does_not_write_over_what_is_there(pushed, tmp_path, capsys):
     assert contents(out) == {"mine.txt": b"kept"}
 
 
+def test_a_folder_is_named_by_the_end_of_its_source(pushed, web, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert pull(pushed, quiet=True)[1] == Path("pushed")
+    assert pull(serve(web, pushed) + "/files.json", quiet=True)[1] == Path("one")
+    assert set(contents(tmp_path / "here/one")) == set(contents(tmp_path / "here/pushed")) == SHARED
+    with pytest.raises(InputError, match="no name for a folder at its end; give one with --out"):
+        pull(web.url, quiet=True)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
@@ -560,6 +571,8 @@ def test_the_card_tells_facts_alone(model, runs, tmp_path):
     )
     n_concepts = len(Calibration.load(model, about).held.calibration)
     assert f"calibrated on {n_concepts} concepts" in body
+    assert "Protocol: inductive, class features; 12 queries" in body
+    assert body.count("Protocol: ") == 2
     assert "not evaluated" not in body
 
 

@@ -41,7 +41,7 @@ class RawEncoder(nn.Module):
             encoder = ENCODERS[model.description.options.kind](model.description)
         encoder.load_state_dict(model.encoder.state_dict())
         encoder.eval()
-        for module in encoder.modules():
+        for module in list(encoder.modules()):
             if parametrize.is_parametrized(module):
                 for name in list(module.parametrizations):  # type: ignore[arg-type]
                     parametrize.remove_parametrizations(module, name, leave_parametrized=True)

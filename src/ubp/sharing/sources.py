@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ubp.data.download import Receipt, Retry, download
-from ubp.data.remote import Cut
+from ubp.data.download import Damaged, Receipt, Retry, download
+from ubp.data.remote import Refused
 from ubp.errors import InputError, UbpError
 from ubp.sharing.manifest import LIMITS, MANIFEST, MANIFEST_LIMIT, receipt
 from ubp.sharing.pack import copy_file
@@ -106,8 +106,8 @@ class WebSource:
                 advance=advance,
                 otherwise=HINT,
             )
-        except InputError:
-            raise
         except UbpError as error:
-            # what another attempt would not change is the address, or what lies there
-            raise error if isinstance(error.__cause__, Cut) else InputError(str(error)) from error.__cause__
+            # another attempt would not change the address, or what lies there
+            if isinstance(error.__cause__, Refused | Damaged):
+                raise InputError(str(error)) from error.__cause__
+            raise
