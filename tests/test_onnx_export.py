@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -109,6 +110,18 @@ def test_the_command_writes_a_checked_file_that_tells_what_it_needs(tmp_path, ca
         assert place not in out.read_bytes()
     signals = np.random.default_rng(3).standard_normal((9, 5, 160)).astype(np.float32) * 1e-6
     np.testing.assert_allclose(session.run(None, {"signals": signals})[0], model.embed(signals), rtol=0, atol=1e-5)
+
+
+def test_the_lines_of_the_documentation_run(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs/sharing.md").read_text()
+    (code,) = re.findall("```python\n(.*?)```", text, re.S)
+    model, data = exported("eegproject")
+    (tmp_path / "model.onnx").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code, names)
+    expected = model.embed(np.zeros((8, N_CHANNELS, N_TIMES), np.float32))
+    np.testing.assert_allclose(names["embedding"], expected, rtol=0, atol=1e-5)
 
 
 def test_a_file_that_differs_is_not_written(tmp_path):

@@ -169,6 +169,14 @@ def test_what_was_pulled_can_be_asked_and_pushed_on(model, pushed, runs, tiny_fo
         assert run("retrieve", folder, "--signals", tiny_folder, "--average", "--csv", csv, "--quiet", *rest) == 0
         tables.append(pd.read_csv(csv))
     pd.testing.assert_frame_equal(*tables, check_exact=True)
+    (code,) = re.findall("```python\n(.*?)```", (tmp_path / "pulled/README.md").read_text(), re.S)
+    for word, path in (("model", tmp_path / "pulled"), ("photos", tiny_folder), ("new-epo.fif", tiny_folder)):
+        code = code.replace(f'"{word}"', repr(str(path)))
+    names: dict[str, object] = {}
+    exec(code, names)
+    best = names["found"].table(top=5)
+    assert best["image"].tolist() == tables[0]["image"].tolist()
+    assert "test/" in capsys.readouterr().out
     error = refused(capsys, "retrieve", tmp_path / "pulled", "--signals", tiny_folder)
     assert "say that with --gallery" in error
     assert "say that with --study" in refused(capsys, "uncertainty", tmp_path / "pulled", "--csv", tmp_path / "u.csv")

@@ -1,10 +1,11 @@
 """What the values of a model's description may be, for a file that anyone may have written."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ubp.config import SETTINGS
+from ubp.config import SETTINGS, TrainOptions
 from ubp.errors import InputError
 
 MOST = 1 << 20
@@ -21,6 +22,27 @@ def check_values(content: Mapping[str, Any], where: str) -> None:
     for name, (fits, expected) in RULES.items():
         if name in content and not fits(content[name]):
             raise InputError(f"{where} says {name} = {repr(content[name])[:80]}; expected {expected}.")
+    name = content.get("preset", {}).get("name", "")
+    if not _is_folder_name(name):
+        raise InputError(f"{where} says that its preset is named {repr(name)[:80]}; expected a name without slashes.")
+    for option in dataclasses.fields(TrainOptions):
+        value = content.get("options", {}).get(option.name, option.default)
+        if not _is_like(value, option.default):
+            raise InputError(
+                f"{where} says {option.name} = {repr(value)[:80]}; expected a value like {option.default!r}."
+            )
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of an option's default."""
+    if isinstance(default, float):
+        return _is_number(value)
+    return type(value) is type(default)
+
+
+def _is_folder_name(value: Any) -> bool:
+    """Whether a text may be the name of a folder, as runs and stores have them, and leads nowhere else."""
+    return isinstance(value, str) and value not in (".", "..") and not set(value) & set("/\\\0") and len(value) < 256
 
 
 def _is_text(value: Any) -> bool:
@@ -59,11 +81,14 @@ _TEXT = (_is_text, "text")
 _COUNT = (_is_whole, "a whole number, 0 or more")
 _SIZE = (_is_size, f"a whole number, 1 to {MOST}")
 _NUMBER = (_or_none(_is_number), "a finite number or null")
+_NAME = (_is_folder_name, "a name without slashes")
 _NAMES = (_is_names, "a list of names")
+_OBJECT = (lambda value: isinstance(value, dict), "an object")
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("vision_encoder", "vision_fingerprint", "store_key"), _TEXT),
-    **dict.fromkeys(("study", "study_fingerprint", "subject"), _TEXT),
+    **dict.fromkeys(("vision_encoder", "vision_fingerprint", "study", "study_fingerprint"), _TEXT),
+    **dict.fromkeys(("store_key", "subject"), _NAME),
+    **dict.fromkeys(("preset", "options"), _OBJECT),
     **dict.fromkeys(("study_path", "text", "text_fingerprint"), (_or_none(_is_text), "text or null")),
     "setting": (lambda value: value in SETTINGS, f"one of {', '.join(SETTINGS)}"),
     **dict.fromkeys(("seed", "n_pairs", "n_images", "text_dim"), _COUNT),
