@@ -22,8 +22,8 @@ def check_values(content: Mapping[str, Any], where: str) -> None:
     for name, (fits, expected) in RULES.items():
         if name in content and not fits(content[name]):
             raise InputError(f"{where} says {name} = {repr(content[name])[:80]}; expected {expected}.")
-    name = content.get("preset", {}).get("name", "")
-    if not _is_folder_name(name):
+    name = content.get("preset", {}).get("name")
+    if not name or not _is_folder_name(name):
         raise InputError(f"{where} says that its preset is named {repr(name)[:80]}; expected a name without slashes.")
     for option in dataclasses.fields(TrainOptions):
         value = content.get("options", {}).get(option.name, option.default)
@@ -81,13 +81,13 @@ _TEXT = (_is_text, "text")
 _COUNT = (_is_whole, "a whole number, 0 or more")
 _SIZE = (_is_size, f"a whole number, 1 to {MOST}")
 _NUMBER = (_or_none(_is_number), "a finite number or null")
-_NAME = (_is_folder_name, "a name without slashes")
 _NAMES = (_is_names, "a list of names")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("vision_encoder", "vision_fingerprint", "study", "study_fingerprint"), _TEXT),
-    **dict.fromkeys(("store_key", "subject"), _NAME),
+    "store_key": (_is_folder_name, "a name without slashes"),
+    "subject": (lambda value: value != "" and _is_folder_name(value), "a name without slashes"),
     **dict.fromkeys(("preset", "options"), _OBJECT),
     **dict.fromkeys(("study_path", "text", "text_fingerprint"), (_or_none(_is_text), "text or null")),
     "setting": (lambda value: value in SETTINGS, f"one of {', '.join(SETTINGS)}"),
