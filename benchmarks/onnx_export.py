@@ -68,7 +68,8 @@ def make_model(
             if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 torch.nn.init.normal_(module.running_mean, std=0.1)
                 torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                if module.affine:
+                    torch.nn.init.uniform_(module.weight, 0.5, 1.5)
         if getattr(encoder, "own", None) is not None:
             torch.nn.init.normal_(encoder.own)
         mean, deviation = scale * torch.randn(n_channels, 1), scale * (torch.rand(n_channels, 1) + 0.5)
