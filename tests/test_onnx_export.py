@@ -138,7 +138,7 @@ def test_a_file_that_differs_is_not_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, tiny_folder, capsys):
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys):
     folder = saved(tmp_path / "model", "eegproject")
     for arguments, message in (
         ((folder, "--out", tmp_path / "a.pt"), "ends in .onnx"),
