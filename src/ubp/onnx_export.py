@@ -1,17 +1,17 @@
 """Write a model's brain encoder as ONNX, once ONNX Runtime was seen to give what torch gives."""
 
 import math
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import subprocess
+import sys
+import tempfile
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from ubp.brain.braindecode import PREFIX
 from ubp.errors import InputError, UbpError
-from ubp.files import atomic_file
+from ubp.files import atomic_file, write_text
 from ubp.model import Description, Model
 from ubp.onnx_encoder import encoder_onnx, knows_subjects
 
@@ -19,6 +19,12 @@ TOLERANCE = 1e-5
 BATCHES = (1, 2, 7)
 UNSEEN = -1
 SEED = 0
+REFUSAL = ".refusal"
+CHILD = """
+import pathlib, sys
+from ubp.onnx_export import write_answer
+write_answer(*map(pathlib.Path, sys.argv[1:]))
+"""
 
 
 def export_onnx(folder: Path | str, out: Path | str) -> float:
@@ -123,19 +129,35 @@ def _name(about: Description, number: int) -> str:
 
 def _elsewhere(folder: Path) -> bytes:
     """The same in a process of its own, whose death is told in a sentence."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        try:
-            return pool.submit(_of_folder, folder).result()
-        except BrokenProcessPool as error:
-            name = Model.load(folder).description.options.brain_encoder
+    with tempfile.TemporaryDirectory(prefix="ubp-export-") as scratch:
+        answer = Path(scratch) / "encoder"
+        subprocess.run(
+            [sys.executable, "-P", "-c", CHILD, str(folder), str(answer)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        refusal = answer.with_suffix(REFUSAL)
+        if refusal.is_file():
+            raise InputError(refusal.read_text(encoding="utf-8"))
+        if not answer.is_file():
+            name = Description.read(folder).options.brain_encoder
             raise InputError(
                 f"The brain encoder {name!r} cannot be written as ONNX: torch's exporter ended without an answer; "
                 "choose a model with another one."
-            ) from error
+            )
+        return answer.read_bytes()
 
 
-def _of_folder(folder: Path) -> bytes:
-    return encoder_onnx(Model.load(folder))
+def write_answer(folder: Path, answer: Path) -> None:
+    """Write the encoder of a model that is not checked yet, or a file beside it with the sentence that says why not."""
+    try:
+        data = encoder_onnx(Model.load(folder))
+    except InputError as error:
+        write_text(answer.with_suffix(REFUSAL), str(error))
+        return
+    with atomic_file(answer) as handle:
+        handle.write(data)
 
 
 def _need() -> None:
