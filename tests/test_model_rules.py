@@ -58,9 +58,9 @@ def test_every_wrong_value_is_one_sentence_or_harmless(content):
 
 
 @pytest.mark.parametrize("place", [("subject",), ("store_key",), ("preset", "name")])
-@pytest.mark.parametrize("name", ["..", "../up", "/etc", "a/b", "a\\b", "a\0b", "n" * 256])
+@pytest.mark.parametrize("name", ["..", "../up", "/etc", "a/../../b", "a\\b", "a\0b", "n" * 256])
 def test_no_name_leads_out_of_a_folder(content, place, name):
-    with pytest.raises(InputError, match="without slashes"):
+    with pytest.raises(InputError, match="leads out of no folder"):
         Description.from_dict(changed(content, place, name), "model.json")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from ubp.config import SETTINGS, TrainOptions
@@ -23,8 +24,10 @@ def check_values(content: Mapping[str, Any], where: str) -> None:
         if name in content and not fits(content[name]):
             raise InputError(f"{where} says {name} = {repr(content[name])[:80]}; expected {expected}.")
     name = content.get("preset", {}).get("name")
-    if not name or not _is_folder_name(name):
-        raise InputError(f"{where} says that its preset is named {repr(name)[:80]}; expected a name without slashes.")
+    if not name or not _is_name(name):
+        raise InputError(
+            f"{where} says that its preset is named {repr(name)[:80]}; expected a name that leads out of no folder."
+        )
     for option in dataclasses.fields(TrainOptions):
         value = content.get("options", {}).get(option.name, option.default)
         if not _is_like(value, option.default):
@@ -40,9 +43,12 @@ def _is_like(value: Any, default: Any) -> bool:
     return type(value) is type(default)
 
 
-def _is_folder_name(value: Any) -> bool:
-    """Whether a text may be the name of a folder, as runs and stores have them, and leads nowhere else."""
-    return isinstance(value, str) and value not in (".", "..") and not set(value) & set("/\\\0") and len(value) < 256
+def _is_name(value: Any) -> bool:
+    """Whether a text may name a folder below another, as runs and stores do, and cannot lead out of that."""
+    if not isinstance(value, str) or len(value) > 255 or set(value) & set("\\\0"):
+        return False
+    path = PurePosixPath(value)
+    return not path.is_absolute() and ".." not in path.parts and value != "."
 
 
 def _is_text(value: Any) -> bool:
@@ -86,8 +92,8 @@ _OBJECT = (lambda value: isinstance(value, dict), "an object")
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("vision_encoder", "vision_fingerprint", "study", "study_fingerprint"), _TEXT),
-    "store_key": (_is_folder_name, "a name without slashes"),
-    "subject": (lambda value: value != "" and _is_folder_name(value), "a name without slashes"),
+    "store_key": (_is_name, "a name that leads out of no folder"),
+    "subject": (lambda value: value != "" and _is_name(value), "a name that leads out of no folder"),
     **dict.fromkeys(("preset", "options"), _OBJECT),
     **dict.fromkeys(("study_path", "text", "text_fingerprint"), (_or_none(_is_text), "text or null")),
     "setting": (lambda value: value in SETTINGS, f"one of {', '.join(SETTINGS)}"),
