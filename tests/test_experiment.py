@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import N_TEST, N_TRAIN, make_study
+from conftest import N_CHANNELS, N_TEST, N_TIMES, N_TRAIN, make_study
 from ubp.config import TrainOptions, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
@@ -153,7 +153,20 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tiny, store, tmp_path):
         ("model.json", lambda data: data[:-20], "cannot be read as"),
         ("model.json", lambda data: data.replace(b'"seed"', b'"sead"'), "unknown; expected one of"),
         ("model.json", lambda data: data.replace(b'"format": 1', b'"format": 2'), "update ubp"),
+        ("model.json", lambda data: data.replace(b'"format": 1', b'"format": "1"'), "has the format '1'"),
         ("model.json", lambda data: data.replace(b'"n_times": 8', b'"n_times": 9'), "is damaged"),
+        ("model.json", lambda data: data.replace(b'"n_times": 8', b'"n_times": 1000000'), "is damaged"),
+        (
+            "model.json",
+            lambda data: data.replace(b'"n_times": 8', b'"n_times": 9e9'),
+            "n_times = 9000000000.0; expected",
+        ),
+        (
+            "model.json",
+            lambda data: data.replace(b'"seed": 0', b'"seed": null'),
+            "seed = None; expected a whole number",
+        ),
+        ("model.json", lambda data: b"[" * 100_000, "cannot be read as"),
     ],
 )
 def test_a_damaged_model_is_named(tiny, store, tmp_path, name, change, message):
@@ -161,6 +174,23 @@ def test_a_damaged_model_is_named(tiny, store, tmp_path, name, change, message):
     (folder / name).write_bytes(change((folder / name).read_bytes()))
     with pytest.raises(InputError, match=message):
         Model.load(folder)
+
+
+def test_a_model_from_before_the_format_had_a_number_still_loads(tiny, store, tmp_path):
+    folder = train(tiny, store, Job("sub-01", BLUR, replace(OPTIONS, epochs=1)), tmp_path)
+    content = json.loads((folder / "model.json").read_text())
+    before = Model.load(folder)
+    del content["format"], content["study_path"]
+    (folder / "model.json").write_text(json.dumps(content))
+    after = Model.load(folder)
+    assert after.description == replace(before.description, study_path=None)
+    signals = np.ones((2, N_CHANNELS, N_TIMES), np.float32)
+    assert np.array_equal(before.embed(signals), after.embed(signals))
+
+
+def test_an_address_is_not_taken_for_a_folder():
+    with pytest.raises(InputError, match="run `ubp pull` on that address first"):
+        Model.load("hf://owner/name")
 
 
 def test_validation_concepts_are_taken_out_of_training(tiny, store, tmp_path):

@@ -102,6 +102,7 @@ def serving():
 
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     web.daemon_threads = True
+    web.handle_error = lambda *_: None  # a client that hangs up is no news
     server.url = f"http://127.0.0.1:{web.server_address[1]}"
     thread = threading.Thread(target=lambda: web.serve_forever(poll_interval=0.02), daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from ubp.conformal import COVERAGES, fit_temperature, log_ratio, probabilities, 
 from ubp.errors import InputError
 from ubp.held_out import HeldOut
 from ubp.metrics import cosine_similarity
-from ubp.model import Model, read_tensors, write_tensors
+from ubp.model import Model, check_format, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from ubp.model import Description
@@ -144,10 +144,8 @@ class Calibration:
             return None
         path = Path(folder) / FILE
         tensors, content = read_tensors(path)
-        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-            raise InputError(
-                f"{path} has format {content['format']}; this version of ubp reads format {FORMAT}, so update ubp."
-            )
+        if isinstance(content, dict):
+            check_format(content.get("format", FORMAT), FORMAT, path)
         try:
             held = HeldOut(**{name: tuple(map(tuple, content[name])) for name in HeldOut.__dataclass_fields__})
             answers = {

@@ -66,7 +66,13 @@ def class_similarity(
         return cosine_similarity
     words = None
     if about.text_dim:
-        found = TextFeatures.read(text or str(about.text))
+        place = text or about.text
+        if place is None:
+            raise InputError(
+                f"The model of {about.subject} does not say where its text features lie, as it was shared; say that "
+                "with --text."
+            )
+        found = TextFeatures.read(place)
         if found.fingerprint != about.text_fingerprint:
             raise InputError(
                 f"{found.path} holds other text features than the model of {about.subject} was trained with; give that "

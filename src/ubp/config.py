@@ -58,7 +58,7 @@ def level_from_dict(content: Mapping[str, Any], where: str) -> Level:
         raise InputError(f"{where} is {content!r}; expected a JSON object.")
     fields = dict(content)
     kind = fields.pop("kind", "blur")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise unknown(f"kind in {where}", str(kind), KINDS)
     if KINDS[kind] is Mean:
         if not isinstance(fields.get("levels"), list | tuple):

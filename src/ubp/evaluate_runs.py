@@ -125,7 +125,7 @@ class Evaluation:
         return class_gallery(store, test, level) if self.class_features else gallery(store, test, level)
 
     def _study(self, about: Description) -> Study:
-        study = self.study or Study.open(about.study_path, self.allow_shared_concepts)
+        study = self.study or Study.open(about.study_folder(), self.allow_shared_concepts)
         if study.fingerprint(sorted({about.subject, *about.trained_on})) != about.study_fingerprint:
             raise InputError(
                 f"The study {study.root} is not the one the model of {about.subject} was trained on "

@@ -70,7 +70,7 @@ def open_gallery(
     InputError
         When there are fewer than two images, one cannot be read, or the encoder is not the model's.
     """
-    path = Path(about.study_path if where is None else where)
+    path = about.study_folder(where, "--gallery")
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
         hint = "; it is the study the model was trained on, so say where images are with --gallery" if not where else ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from ubp.files import atomic_file, digest, read_json, write_json, write_text
 from ubp.loss import LOSSES
 from ubp.methods import method_label
 from ubp.metrics import unit
+from ubp.model_rules import MOST, check_values
 from ubp.randomness import seeded
 from ubp.trainer import HistoryRow, embed, embed_images
 
@@ -49,7 +51,9 @@ class Description:
         Image encoder as given, and the digest of its weights and preprocessing.
     store_key : str
         Feature store the images' embeddings came from.
-    study, study_path, study_fingerprint : str
+    study, study_fingerprint : str
+    study_path : str or None
+        Where the study lay; None in a model that was shared, see :mod:`ubp.sharing`.
     setting : str
         `intra-subject` or `inter-subject`.
     subject : str
@@ -79,7 +83,7 @@ class Description:
     vision_fingerprint: str
     store_key: str
     study: str
-    study_path: str
+    study_path: str | None
     study_fingerprint: str
     setting: str
     subject: str
@@ -116,13 +120,11 @@ class Description:
         Raises
         ------
         InputError
-            When a key is missing or unknown, or the format is newer than this version reads.
+            When a key is missing or unknown, a value is impossible, or the format is newer than this version reads.
         """
-        if content.get("format", FORMAT) != FORMAT:
-            raise InputError(
-                f"{where} has format {content['format']}; this version of ubp reads format {FORMAT}, so update ubp."
-            )
-        content = dict(content)
+        check_format(content.get("format", FORMAT), FORMAT, where)
+        check_values(content, where)
+        content = {"study_path": None, **content}
         content["preset"] = Preset.from_dict(content.get("preset", {}), f"the preset in {where}")
         content["options"] = from_mapping(TrainOptions, content.get("options", {}), f"the options in {where}")
         for key in ("trained_on", "channels", "window"):
@@ -132,8 +134,26 @@ class Description:
     @classmethod
     def read(cls, folder: Path | str) -> "Description":
         """The description of the model in a folder."""
+        if re.match("(hf|https?):", str(folder)):
+            raise InputError(f"{folder} is not on this machine; run `ubp pull` on that address first.")
         path = Path(folder) / DESCRIPTION
         return cls.from_dict(read_json(path, "the description of a trained model"), str(path))
+
+    def study_folder(self, given: Path | str | None = None, option: str = "--study") -> Path:
+        """Where the study lies now: the folder given, or else where it lay in training.
+
+        Raises
+        ------
+        InputError
+            When neither is known, as for a model that was shared.
+        """
+        place = given or self.study_path
+        if not place:
+            raise InputError(
+                f"The model of {self.subject} does not say where its study {self.study!r} lies, as it was shared; say "
+                f"that with {option}."
+            )
+        return Path(place)
 
     def identity(self) -> str:
         """Digest of everything that decides the weights; places and versions are left out.
@@ -255,6 +275,7 @@ class Model:
         description = Description.read(folder)
         tensors, _ = read_tensors(folder / WEIGHTS)
         try:
+            check_shapes(description, tensors)
             with seeded("load"):
                 encoder = ENCODERS[description.options.kind](description)
             encoder.load_state_dict(
@@ -287,6 +308,44 @@ def read_history(folder: Path | str) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read as the history of a training; train the model again.") from error
 
 
+def check_shapes(about: Description, tensors: dict[str, Tensor]) -> None:
+    """Check that weights have the shapes that the description tells of, before memory is taken for an encoder.
+
+    Raises
+    ------
+    ValueError
+        When they do not.
+    """
+    found = {k.removeprefix("encoder."): v.shape for k, v in tensors.items() if k.startswith("encoder.")}
+    if any(tensors[f"scale.{name}"].shape != (len(about.channels), 1) for name in ("mean", "deviation")):
+        raise ValueError("scale")
+    try:
+        with torch.device("meta"):
+            wanted = {k: v.shape for k, v in ENCODERS[about.options.kind](about).state_dict().items()}
+    except InputError:
+        # some models of braindecode cannot be made without memory
+        head = found.get("head.weight")
+        wanted = found if head == (about.embed_dim,) and len(about.channels) * about.n_times <= MOST else {}
+    if found != wanted:
+        raise ValueError("shapes")
+
+
+def check_format(found: object, known: int, where: Path | str) -> None:
+    """Check the number of a file's format.
+
+    Raises
+    ------
+    InputError
+        When it is newer than this version reads, or no such number.
+    """
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise InputError(f"{where} has the format {found!r}; expected a whole number, 1 to {known}.")
+    if found > known:
+        raise InputError(
+            f"{where} has format {found}, of a newer version; this version of ubp reads format {known}, so update ubp."
+        )
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], content: Any = None) -> None:
     """Write named tensors, and JSON content beside them, in one safetensors file, atomically."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -307,7 +366,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, json.loads((file.metadata() or {}).get("content", "null"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a complete safetensors file ({str(error).rstrip('.')}); remove it and run training again."
         ) from error

@@ -32,16 +32,17 @@ def markdown(sheet: Sheet) -> str:
     rule = f"| :--- |{' ---: |' * (len(sheet.header) - 1)}"
     lines = [_pipes(sheet.header), rule]
     lines += [_pipes(row, "**" if number in sheet.bold else "") for number, row in enumerate(sheet.rows)]
-    notes = " ".join(map(_markdown_text, sheet.notes))
-    return f"**{_markdown_text(sheet.title)}**\n\n" + "\n".join(lines) + "\n" + (f"\n{notes}\n" if notes else "")
+    notes = " ".join(map(markdown_text, sheet.notes))
+    return f"**{markdown_text(sheet.title)}**\n\n" + "\n".join(lines) + "\n" + (f"\n{notes}\n" if notes else "")
 
 
 def _pipes(cells: tuple[str, ...], mark: str = "") -> str:
-    texts = (f"{mark}{_markdown_text(cell)}{mark}" if cell else "" for cell in cells)
+    texts = (f"{mark}{markdown_text(cell)}{mark}" if cell else "" for cell in cells)
     return f"| {' | '.join(texts)} |"
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Any text on one line, with nothing in it that Markdown or HTML would read as its own."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
 
 

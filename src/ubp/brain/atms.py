@@ -73,7 +73,7 @@ class ATMS(TSConv):
 
     def tokens(self, signals: torch.Tensor, subject: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens (batch, 1 + n_channels, n_times), the subject's first, of signals (batch, n_channels, n_times)."""
-        who = self.shared.expand(len(signals), -1)
+        who = self.shared.expand(signals.shape[0], -1)
         if subject is not None:
             if self.own is None:
                 raise InputError("This ATMS was made without subjects; give n_subjects, or call it with signals alone.")

@@ -14,6 +14,7 @@ from ubp.cli import (  # noqa: F401  (each registers its commands)
     looking,
     reporting,
     reproduce,
+    sharing,
     training,
     using,
 )

@@ -121,7 +121,7 @@ def uncertainty(
     if figure is not None:
         check_figure(figure)
     loaded = Model.load(model)
-    opened = Study.open(study or loaded.description.study_path, allow_shared_concepts)
+    opened = Study.open(loaded.description.study_folder(study), allow_shared_concepts)
     found = fits(loaded, opened)
     if figure is not None:
         save_figure(fits_figure(found, opened.image_folder), figure)

@@ -14,6 +14,7 @@ from ubp.data.import_options import About, SignalOptions, TrialOptions
 from ubp.data.study import Study
 from ubp.data.to_epochs import export_study
 from ubp.errors import InputError
+from ubp.model import DESCRIPTION
 from ubp.progress import say
 
 
@@ -89,6 +90,8 @@ def export(
     quiet: bool = False,
 ) -> list[Path]:
     """Write a study as epochs of mne; see :func:`ubp.data.to_epochs.export_study`."""
+    if (path / DESCRIPTION).exists():
+        raise InputError(f"{path} is a model and no study; use `ubp export-model` for that.")
     files = export_study(Study.open(path, allow_shared_concepts), out, subjects, split, quiet=quiet)
     say(f"{out}: {len(files)} files of epochs; `mne.read_epochs({str(files[0])!r})` opens one.")
     return files

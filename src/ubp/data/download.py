@@ -87,6 +87,7 @@ def download(
     session: "Session",
     size: int | None = None,
     sha256: str | None = None,
+    most: int | None = None,
     retry: Retry | None = None,
     advance: Advance = lambda here, total: None,
     otherwise: str = "try again later",
@@ -106,6 +107,8 @@ def download(
         The connections to use.
     size, sha256 : int, str, optional
         What the file must be, where it is known beforehand; digests announced by the server are checked as well.
+    most : int, optional
+        Bytes that a file of unknown size may have.
     retry : Retry, optional
         Patience.
     advance : callable, optional
@@ -138,7 +141,7 @@ def download(
             misses, furthest, damaged = 0, handle.seek(0, os.SEEK_END), False
             while True:
                 try:
-                    pull(session, handle, notes, kept, size, retry.timeout, advance)
+                    pull(session, handle, notes, kept, size, retry.timeout, advance, most)
                     handle.flush()
                     receipt = _checked(partial, notes, size, sha256)
                     break

@@ -110,7 +110,14 @@ def remote_size(url: str, session: "Session", timeout: float = 30.0) -> int | No
 
 
 def pull(
-    session: "Session", handle: IO[bytes], notes: Notes, path: Path, size: int | None, timeout: float, advance: Advance
+    session: "Session",
+    handle: IO[bytes],
+    notes: Notes,
+    path: Path,
+    size: int | None,
+    timeout: float,
+    advance: Advance,
+    most: int | None = None,
 ) -> None:
     """One attempt: ask for what the partial file lacks and append it.
 
@@ -130,6 +137,8 @@ def pull(
         Seconds without a byte after which the attempt ends.
     advance : callable
         Called with (bytes so far, bytes in all or None).
+    most : int, optional
+        Bytes that the file may have, where its size is not known.
 
     Raises
     ------
@@ -164,11 +173,17 @@ def pull(
             _begin(response, handle, notes, here)
             if None not in (notes.total, size) and notes.total != size:
                 raise Refused(f"announces {notes.total} bytes, expected {size}")
+            most = most if size is None else size
+            if most is not None and (notes.total or 0) > most:
+                raise Refused(f"announces {notes.total} bytes, expected at most {most}")
             notes.write(path)
             here = handle.seek(0, os.SEEK_END)
             require_space(path.parent, (notes.total or here) - here, "this download")
             for block in response.iter_content(BLOCK):
                 here += handle.write(block)
+                if most is not None and here > most:
+                    handle.truncate(0)
+                    raise Refused(f"sends more than the {most} bytes expected")
                 advance(here, notes.total)
     except unaskable as error:
         raise Refused(f"cannot be asked for ({type(error).__name__})") from error

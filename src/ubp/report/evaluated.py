@@ -89,7 +89,7 @@ def studies(runs: Sequence[Run]) -> list[tuple[str, str]]:
         subjects = tuple(sorted({about.subject, *about.trained_on}))
         prints.setdefault((about.study, subjects), set()).add(about.study_fingerprint)
     several = {study for (study, _), found in prints.items() if len(found) > 1}
-    return [(run.about.study, run.about.study_path if run.about.study in several else "") for run in runs]
+    return [(run.about.study, (run.about.study_path or "") if run.about.study in several else "") for run in runs]
 
 
 def _read(roots: Sequence[Path], only: dict[Path, set[str]]) -> Results:

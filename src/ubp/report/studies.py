@@ -25,7 +25,7 @@ class Studies:
 
     def of(self, run: Run) -> Study | None:
         """The study that a run was trained on; None where it is not at hand."""
-        here = self._open(run.about.study_path)
+        here = self._open(run.about.study_path) if run.about.study_path else None
         return next((study for study in (*self.given, here) if study is not None and self._is_of(study, run)), None)
 
     def check(self, runs: Sequence[Run]) -> None:

@@ -1,0 +1,96 @@
+"""How far ONNX Runtime is from torch, for every brain encoder at the size of THINGS-EEG2.
+
+Weights, batch norms, scaling of the channels and vectors of subjects are random, none of them 0 or 1. The difference,
+as `ubp export-model` checks it, is the largest over batches of 1, 2 and 7 windows (and all subjects), relative to the
+largest number of torch.
+
+Run: python benchmarks/onnx_export.py [NAME ...]
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ubp.brain import BRAIN_ENCODERS
+from ubp.config import BRAVL, TrainOptions, preset
+from ubp.data.space import readable
+from ubp.errors import InputError
+from ubp.model import ENCODERS, Description, Model
+from ubp.onnx_export import export_onnx
+
+BRAINDECODE = (
+    "EEGNet",
+    "ShallowFBCSPNet",
+    "Deep4Net",
+    "EEGConformer",
+    "CTNet",
+    "IFNet",
+    "EEGMiner",
+    "ATCNet",
+    "SyncNet",
+)
+NAMES = (*BRAIN_ENCODERS, BRAVL, *(f"braindecode:{name}" for name in BRAINDECODE))
+SUBJECTS = ("sub-01", "sub-02", "sub-04")
+
+
+def make_model(
+    name: str, n_channels: int = 63, n_times: int = 250, embed_dim: int = 1024, scale: float = 1e-6
+) -> Model:
+    """A model as no training leaves it, of three subjects and for a fourth; `scale` is that of the signals."""
+    options = TrainOptions(brain_encoder=name, loss=BRAVL if name == BRAVL else "ubp")
+    about = Description(
+        preset=preset("blur", 13),
+        options=options,
+        seed=0,
+        vision_encoder="onnx:/secret/place/tower.onnx",
+        vision_fingerprint="f" * 64,
+        store_key="k",
+        study="made",
+        study_path="/secret/place/study",
+        study_fingerprint="s",
+        setting="inter-subject",
+        subject="sub-03",
+        trained_on=SUBJECTS,
+        n_pairs=40,
+        n_images=40,
+        channels=tuple(f"c{number}" for number in range(n_channels)),
+        sfreq=250.0,
+        tmin=-0.1,
+        n_times=n_times,
+        embed_dim=embed_dim,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = ENCODERS[options.kind](about)
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                torch.nn.init.normal_(module.running_mean, std=0.1)
+                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+                if module.affine:
+                    torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        if getattr(encoder, "own", None) is not None:
+            torch.nn.init.normal_(encoder.own)
+        mean, deviation = scale * torch.randn(n_channels, 1), scale * (torch.rand(n_channels, 1) + 0.5)
+    return Model(about, encoder, (mean, deviation), {}, torch.tensor(2.0), [{"epoch": 1, "loss": 1.0}])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=NAMES)
+    print("| brain encoder | file | largest difference |\n| :--- | ---: | ---: |")
+    for name in parser.parse_args().names:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, out = Path(scratch), Path(scratch, "model.onnx")
+            make_model(name).save(folder)
+            try:
+                difference = f"{export_onnx(folder, out):.1e}"
+                size = readable(out.stat().st_size)
+            except InputError as error:
+                difference, size = f"refused: {error}", "-"
+        print(f"| `{name}` | {size} | {difference} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

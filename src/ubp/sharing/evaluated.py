@@ -1,0 +1,66 @@
+"""What `ubp evaluate` found of a run, read back from the tables beside it."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ubp.class_features import CLASS_FEATURES
+from ubp.errors import InputError
+from ubp.evaluate_runs import row_of
+from ubp.job import Job
+from ubp.measures import measure
+from ubp.model import Description
+from ubp.results import RESULTS
+from ubp.saved import read_results
+
+
+def evaluations(folder: Path, about: Description) -> list[dict[str, Any]]:
+    """Rows of `results.csv` about a run, of the test images first, and then of class features.
+
+    A row counts if it lies in a folder above the run's, names the run by its place there, agrees with the model in
+    everything that it says of it, and its accuracy is that of the run's `ranks.csv`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    about : Description
+
+    Returns
+    -------
+    list of dict
+        Values as the table has them; empty if the run was not evaluated, or the tables are of another one.
+    """
+    found = []
+    folder = folder.resolve()
+    for kind in ("", CLASS_FEATURES):
+        for root in folder.parents:
+            if (root / kind / RESULTS).is_file():
+                run = folder.relative_to(root)
+                try:
+                    table = read_results([root / kind], measure("top1"), [run.as_posix()]).table
+                except InputError:
+                    break
+                ours = _as_read(row_of(about.study, about.method, Job.of(about), len(about.channels), run))
+                found += [row for row in table.to_dict("records") if _agrees(row, ours)][:1]
+                break
+    return [{str(key): value for key, value in row.items()} for row in found]
+
+
+def _as_read(row: dict[str, Any]) -> dict[str, str]:
+    text = pd.DataFrame([row]).to_csv(index=False)
+    return dict(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).iloc[0])
+
+
+def _agrees(row: dict[Any, Any], ours: dict[str, str]) -> bool:
+    return all(key in row and _equal(str(row[key]), value) for key, value in ours.items())
+
+
+def _equal(one: str, other: str) -> bool:
+    try:
+        return one == other or math.isclose(float(one), float(other))
+    except ValueError:
+        return False
