@@ -21,7 +21,7 @@ from ubp.data.simulated import Simulation, simulate
 
 folder = tempfile.TemporaryDirectory()
 work = Path(folder.name)
-simulation = Simulation(n_concepts=150, images_per_concept=4, n_test=100)
+simulation = Simulation(n_concepts=100, images_per_concept=4, n_test=100)
 study = simulate(work / "study", simulation, quiet=True)
 recording = study.recording("sub-01")
 print(f"{len(recording.trials)} trials of {len(recording.channel_names)} channels, {study.info.sfreq:g} Hz")
@@ -65,7 +65,7 @@ models = train(
     step=6,
     seeds=(0, 1),
     channels=POSTERIOR,
-    options=TrainOptions(epochs=20, batch_size=256, learning_rate=1e-3),
+    options=TrainOptions(epochs=10, batch_size=128, learning_rate=5e-4),
     common=quiet,
 )
 
