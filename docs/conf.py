@@ -28,6 +28,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "command_pages",
     "flowchart",
+    "pictures",
 ]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/*.ipynb"]
 templates_path = ["_templates"]
@@ -57,10 +58,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
-    "image_scrapers": ("matplotlib", "gallery_figures.scrape"),
+    "image_scrapers": ("matplotlib", "gallery.scrape"),
     "ignore_repr_types": r"matplotlib|function|None",
     "capture_repr": ("_repr_html_", "__repr__"),
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery.Order",
     "parallel": os.cpu_count() if "-j" not in sys.argv else 2,
     "min_reported_time": 0,
     "show_memory": False,
@@ -69,7 +70,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "plot_gallery": "True",
     "abort_on_example_error": False,
-    "reference_url": {"ubp": None},
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("ubp",),
     "prefer_full_module": {r"ubp\."},
@@ -102,3 +102,13 @@ html_theme_options = {
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"http://127\.0\.0\.1.*"]
+
+
+def name_other_pages(app, docname, source):  # noqa: D103
+    if docname == "index":  # pages that the index does not place join the last of its how-to pages
+        others = [page.stem for page in sorted(HERE.glob("*.md")) if page.stem not in source[0]]
+        source[0] = source[0].replace("other-pages\n", "".join(f"{name}\n" for name in others))
+
+
+def setup(app):  # noqa: D103
+    app.connect("source-read", name_other_pages)

@@ -21,6 +21,8 @@ def pages() -> dict[str, str]:
     for place, group in enumerate(sorted(groups, key=lambda group: group.sort_key), start=1):
         names = [command.name[0] for command in sorted(groups[group], key=lambda command: command.sort_key)]
         text = "\n\n".join(sections[f"ubp {name}"] for name in names)
+        text = re.sub(r" \*\[default: \(\)\]\*", "", text)
+        text = re.sub(r"\[default: \(([^()]*?),?\)\]", lambda match: f"[default: {match[1].replace(',', '')}]", text)
         found[f"{place}-{group.name.lower()}.md"] = f"# {group.name}: {', '.join(names)}\n\n{text}\n"
     return found
 

@@ -1,6 +1,6 @@
 """Draws ```` ```mermaid ```` flowcharts as SVG while the pages are built, without a browser or a network.
 
-Understood is what our pages use: ``flowchart LR``, ``name["label"]``, ``a --> b`` and ``a -->|label| b``; a label may hold
+Understood is what our pages use: ``flowchart LR`` (drawn from top to bottom, as a column of text is narrow), ``name["label"]``, ``a --> b`` and ``a -->|label| b``; a label may hold
 ``<b>`` and ``<br/>``. Anything else is an error, so that no drawing loses a part. Colours are those of the theme.
 """
 
@@ -16,7 +16,7 @@ from sphinx.directives.code import CodeBlock
 from sphinx.errors import SphinxError
 
 LINE, LETTER, PAD = 17.0, 6.9, 12.0  # pixels: height of a line, mean width of a letter, room inside a box
-COLUMN_GAP, ROW_GAP = 74.0, 20.0
+LAYER_GAP, BOX_GAP = 44.0, 26.0
 NODE = re.compile(r"(\w+)(?:\[(?:\"([^\"]*)\"|([^\]\"]*))\])?")
 ARROW = re.compile(r"\s*-->(?:\|(?:\"([^\"]*)\"|([^|\"]*))\|)?\s*")
 
@@ -30,7 +30,7 @@ class Flowchart:
 
 
 def parse(text: str) -> Flowchart:
-    """Read a flowchart from left to right.
+    """Read a flowchart.
 
     Raises
     ------
@@ -71,17 +71,18 @@ def size_of(label: str) -> tuple[float, float]:
 
 
 class _View:
-    """What the layout asks of a vertex; it works from top to bottom, so width and height change places."""
+    """What the layout asks of a vertex."""
 
     def __init__(self, width: float, height: float) -> None:
-        self.w, self.h, self.xy = height, width, (0.0, 0.0)
+        self.w, self.h, self.xy = width, height, (0.0, 0.0)
 
 
 class _Way:
     """What the layout tells of an edge."""
 
     def setpath(self, points: list[tuple[float, float]]) -> None:
-        self._pts = points
+        """Keep where it runs."""
+        self.points = points
 
 
 def draw(chart: Flowchart) -> str:
@@ -94,14 +95,14 @@ def draw(chart: Flowchart) -> str:
     for edge in edges:
         edge.view = _Way()
     graph = Graph(list(vertices.values()), edges)
-    top, centres = 0.0, {}
+    centres = {}
     for part in graph.C:
         layout = SugiyamaLayout(part)
-        layout.xspace, layout.yspace = ROW_GAP, COLUMN_GAP
+        layout.xspace, layout.yspace = BOX_GAP, LAYER_GAP
         layout.init_all(optimize=True)
         layout.draw(12)
         for vertex in part.sV:
-            centres[vertex.data] = (vertex.view.xy[1], vertex.view.xy[0])
+            centres[vertex.data] = vertex.view.xy
     left = min(x - sizes[name][0] / 2 for name, (x, _) in centres.items())
     top = min(y - sizes[name][1] / 2 for name, (_, y) in centres.items())
     moved = {name: (x - left + 1, y - top + 1) for name, (x, y) in centres.items()}
@@ -109,9 +110,9 @@ def draw(chart: Flowchart) -> str:
     height = max(y + sizes[name][1] / 2 for name, (_, y) in moved.items()) + 1
     parts = []
     for (a, b, label), edge in zip(chart.arrows, edges, strict=True):
-        inner = [(y - left + 1, x - top + 1) for x, y in edge.view._pts[1:-1]]
-        start = (moved[a][0] + sizes[a][0] / 2, moved[a][1])
-        end = (moved[b][0] - sizes[b][0] / 2 - 5, moved[b][1])
+        inner = [(x - left + 1, y - top + 1) for x, y in edge.view.points[1:-1]]
+        start = (moved[a][0], moved[a][1] + sizes[a][1] / 2)
+        end = (moved[b][0], moved[b][1] - sizes[b][1] / 2 - 5)
         parts.append(_arrow([start, *inner, end], label))
     for name, (x, y) in moved.items():
         parts.append(_box(x, y, *sizes[name], chart.labels[name]))
@@ -126,8 +127,8 @@ def draw(chart: Flowchart) -> str:
 def _arrow(points: list[tuple[float, float]], label: str) -> str:
     path = "M{:.1f} {:.1f}".format(*points[0])
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        half = (x1 - x0) / 2
-        path += f"C{x0 + half:.1f} {y0:.1f} {x1 - half:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+        half = (y1 - y0) / 2
+        path += f"C{x0:.1f} {y0 + half:.1f} {x1:.1f} {y1 - half:.1f} {x1:.1f} {y1:.1f}"
     drawn = f'<path d="{path}" class="arrow" marker-end="url(#tip)"/>'
     if label:
         (x0, y0), (x1, y1) = points[-2:]
@@ -156,7 +157,7 @@ class MermaidDirective(CodeBlock):
     def run(self) -> list[nodes.Node]:
         """Draw it."""
         svg = draw(parse("\n".join(self.content)))
-        return [nodes.raw("", f'<div class="flowchart-frame">{svg}</div>', format="html")]
+        return [nodes.raw("", f'<div class="flowchart-frame" tabindex="0">{svg}</div>', format="html")]
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -1,13 +1,24 @@
-"""Lets sphinx-gallery see figures that were made without pyplot, as those of `ubp.plots` are."""
+"""What sphinx-gallery needs of us: the order of the examples, and figures made without pyplot, as `ubp.plots` makes them."""
 
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
+from sphinx_gallery.sorting import FileNameSortKey
 
 SHOWN = "_figures_shown"
 DPI = 150
+FIRST = ("first_model", "blur_ladder", "levels", "confidence", "retrieve_new_recording", "own_training_loop", "own_brain_encoder")
+
+
+class Order(FileNameSortKey):
+    """The examples a reader needs first, then the others by name."""
+
+    def __call__(self, filename: str) -> tuple[int, str]:
+        """Place of an example."""
+        name = Path(filename).stem.removeprefix("plot_")
+        return (FIRST.index(name) if name in FIRST else len(FIRST)), name
 
 
 def scrape(block: tuple[Any, ...], block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
