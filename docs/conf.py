@@ -1,4 +1,4 @@
-"""How the pages are built: ``uv run sphinx-build -W docs docs/_build``; with a network, ``-t network`` links to numpy and others."""
+"""How the pages are built: ``uv run sphinx-build docs docs/_build/html``; ``-t network`` links them to numpy too."""
 
 import os
 import sys
@@ -22,12 +22,12 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "command_pages",
     "flowchart",
+    "mathml",
     "pictures",
 ]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/*.ipynb"]
@@ -88,6 +88,7 @@ if "tags" in globals() and tags.has("network"):  # noqa: F821  (Sphinx defines i
     }
 
 # Pages
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "ubp"
 html_static_path = ["_static"]

@@ -2,16 +2,17 @@
 How sure a model may be
 =======================
 
-A probability that means what it says, and a set of images that holds the seen one as often as promised: both are fitted on concepts
-that were held out of training, and judged here on test trials.
+A probability that means what it says, and a set of images that holds the seen one as often as
+promised: both are fitted on concepts that were held out of training, and judged here on test
+trials.
 """
 
 # %%
 # Train with calibration concepts
 # -------------------------------
 #
-# ``calibration_concepts`` are taken out of training and used by nothing else: a third of them fits a temperature, the others
-# calibrate the sets.
+# ``calibration_concepts`` are taken out of training and used by nothing else: a third of them fits
+# a temperature, the others calibrate the sets.
 
 import tempfile
 from pathlib import Path
@@ -23,7 +24,11 @@ from ubp.data.simulated import Simulation, simulate
 
 folder = tempfile.TemporaryDirectory()
 work = Path(folder.name)
-study = simulate(work / "study", Simulation(n_concepts=300, images_per_concept=2, n_test=150), quiet=True)
+study = simulate(
+    work / "study",
+    Simulation(n_concepts=300, images_per_concept=2, n_test=150),
+    quiet=True,
+)
 quiet = Common(store=work / "features", quiet=True)
 (model_folder,) = train(
     study.root,
@@ -31,7 +36,9 @@ quiet = Common(store=work / "features", quiet=True)
     presets=("ubp",),
     width=13,
     channels=POSTERIOR,
-    options=TrainOptions(epochs=12, batch_size=128, learning_rate=1e-3, calibration_concepts=90),
+    options=TrainOptions(
+        epochs=12, batch_size=128, learning_rate=1e-3, calibration_concepts=90
+    ),
     common=quiet,
 )
 
@@ -53,8 +60,9 @@ table.assign(seen=table.seen.str.slice(-13, -4), image=table.image.str.slice(-13
 # Is it honest?
 # -------------
 #
-# On the left, how often the best image was the one seen, over the probability that was stated: before calibration the model is far too
-# sure. On the right, how often sets held the seen image, over what was promised, with the mean number of images in a set.
+# On the left, how often the best image was the one seen, over the probability that was stated:
+# before calibration the model is far too sure. On the right, how often sets held the seen image,
+# over what was promised, with the mean number of images in a set.
 
 from ubp.calibration import Calibration
 from ubp.image_gallery import open_gallery
@@ -70,20 +78,24 @@ test = Job.of(model.description).trials(study, "test", average=False)
 judgement = judge(model, calibration, test, gallery)
 queries = judgement.queries
 confidence = {name: queries[name].to_numpy() for name in ("before", "after")}
-figure = reliability_diagram(confidence, queries["hit"].to_numpy(), judgement.coverage())
+figure = reliability_diagram(
+    confidence, queries["hit"].to_numpy(), judgement.coverage()
+)
 
 # %%
 judgement.coverage().round(3)
 
 # %%
-# A test image comes in four trials here, and one calibration serves all of them, so the intervals are a little too narrow:
-# the coverage of *one* model varies by some per cent around what is promised. Over many models it does not: :doc:`/honest-evaluation`
-# has 50 simulated studies and a recording.
+# A test image comes in four trials here, and one calibration serves all of them, so the intervals
+# are a little too narrow: the coverage of *one* model varies by some per cent around what is
+# promised. Over many models it does not: :doc:`/honest-evaluation` has 50 simulated studies and a
+# recording.
 #
 # Sets say more than a probability
 # --------------------------------
 #
-# How many images a set needs is another way to say how much a trial tells: with four trials averaged, sets are far smaller.
+# How many images a set needs is another way to say how much a trial tells: with four trials
+# averaged, sets are far smaller.
 
 import numpy as np
 
@@ -93,9 +105,23 @@ averaged = retriever.retrieve(study.root, average=True)
 with new_figure(3.0) as figure:
     axes = figure.add_subplot()
     bins = np.arange(0, len(gallery.images) + 10, 6)
-    for name, retrieval, colour in (("single trials", found, "blur"), ("means of four trials", averaged, "ubp")):
+    for name, retrieval, colour in (
+        ("single trials", found, "blur"),
+        ("means of four trials", averaged, "ubp"),
+    ):
         sizes = retrieval.set_sizes[0.9]
         label = f"{name}: mean {sizes.mean():.0f} images, seen one within {np.mean(retrieval.rank() <= sizes):.0%}"
-        axes.hist(sizes, bins, weights=np.full(len(sizes), 100 / len(sizes)), color=METHOD_COLOURS[colour], alpha=0.6, label=label)
-    axes.set(xlabel="images in the set of 90 %, of 150", ylabel="queries (%)", xlim=(0, len(gallery.images)))
+        axes.hist(
+            sizes,
+            bins,
+            weights=np.full(len(sizes), 100 / len(sizes)),
+            color=METHOD_COLOURS[colour],
+            alpha=0.6,
+            label=label,
+        )
+    axes.set(
+        xlabel="images in the set of 90 %, of 150",
+        ylabel="queries (%)",
+        xlim=(0, len(gallery.images)),
+    )
     axes.legend(frameon=False)

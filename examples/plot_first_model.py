@@ -2,16 +2,16 @@
 A first model, and how good it is
 =================================
 
-Simulate a study whose gaps are known, train on crisp images, on a fixed blur and with the adaptive prior, and compare the three on images
-of concepts that no training trial showed.
+Simulate a study whose gaps are known, train on crisp images, on a fixed blur and with the adaptive
+prior, and compare the three on images of concepts that no training trial showed.
 """
 
 # %%
 # A study
 # -------
 #
-# The simulated brain answers to a *blurred* image, each trial with another strength and attention. So it is known here that
-# blur should help. Everything goes to a folder that is removed at the end.
+# The simulated brain answers to a *blurred* image, each trial with another strength and attention.
+# So it is known here that blur should help. Everything goes to a folder that is removed at the end.
 
 import tempfile
 from pathlib import Path
@@ -24,14 +24,17 @@ work = Path(folder.name)
 simulation = Simulation(n_concepts=100, images_per_concept=4, n_test=100)
 study = simulate(work / "study", simulation, quiet=True)
 recording = study.recording("sub-01")
-print(f"{len(recording.trials)} trials of {len(recording.channel_names)} channels, {study.info.sfreq:g} Hz")
+print(
+    f"{len(recording.trials)} trials of {len(recording.channel_names)} channels, {study.info.sfreq:g} Hz"
+)
 print(recording.trials.groupby("split")[["image", "concept"]].nunique())
 
 # %%
 # What the signals look like
 # --------------------------
 #
-# The 17 posterior channels are taken, as in the paper. The mean over all training trials is the evoked response.
+# The 17 posterior channels are taken, as in the paper. The mean over all training trials is the
+# evoked response.
 
 import numpy as np
 
@@ -41,16 +44,27 @@ trials = recording.load("train", channels=POSTERIOR)
 times = np.arange(trials.signals.shape[2]) / study.info.sfreq
 with new_figure(2.8) as figure:
     axes = figure.add_subplot()
-    axes.plot(times, trials.signals.mean(axis=0).T, color=SPLIT_COLOURS["train"], alpha=0.4, linewidth=1)
-    axes.set(xlabel="time from the image's onset (s)", ylabel="signal (deviations of noise)", title="17 posterior channels")
+    axes.plot(
+        times,
+        trials.signals.mean(axis=0).T,
+        color=SPLIT_COLOURS["train"],
+        alpha=0.4,
+        linewidth=1,
+    )
+    axes.set(
+        xlabel="time from the image's onset (s)",
+        ylabel="signal (deviations of noise)",
+        title="17 posterior channels",
+    )
     axes.set_xlim(times[0], times[-1])
 
 # %%
 # Training
 # --------
 #
-# One call embeds all images at the levels that are needed, and trains a model for every preset and seed.
-# Kernel 13 with a step of 6 is what the simulation blurs with, in the 96 pixels that ``gabor`` sees.
+# One call embeds all images at the levels that are needed, and trains a model for every preset and
+# seed. Kernel 13 with a step of 6 is what the simulation blurs with, in the 96 pixels that
+# ``gabor`` sees.
 
 from ubp.commands.training import evaluate, train
 from ubp.config import Common, TrainOptions
@@ -73,14 +87,15 @@ models = train(
 # Evaluation
 # ----------
 #
-# Every test image is looked for among all 100, by the mean of its four test trials. The table has ridge regression and chance beside
-# the models, and the intervals are over images and seeds.
+# Every test image is looked for among all 100, by the mean of its four test trials. The table has
+# ridge regression and chance beside the models, and the intervals are over images and seeds.
 
 results = evaluate(work / "runs", common=quiet)
 
 # %%
-# As a figure. Intervals overlap, although all methods were asked about the *same* images: so differences are taken image
-# by image, in the second table above, where the interval is that of the difference.
+# As a figure. Intervals overlap, although all methods were asked about the *same* images: so
+# differences are taken image by image, in the second table above, where the interval is that of the
+# difference.
 
 from ubp.plots import accuracy_figure, montage_figure, training_figure
 
@@ -97,6 +112,9 @@ figure = montage_figure(study.image_folder, ranks, n_queries=4)
 # %%
 # How training went, and how many pairs the prior gave less or more blur.
 
-histories = {name: pd.DataFrame(Model.load(path).history) for name, path in zip(("vanilla", "blur", "ubp"), models[::2])}
+histories = {
+    name: pd.DataFrame(Model.load(path).history)
+    for name, path in zip(("vanilla", "blur", "ubp"), models[::2])
+}
 figure = training_figure(histories)
 # sphinx_gallery_thumbnail_number = 2

@@ -2,17 +2,19 @@
 A brain encoder of your own
 ===========================
 
-A brain encoder maps a trial, ``(n_channels, n_times)``, to a vector. One class and one line in a table, and it trains, continues after a stop,
-is evaluated, compared and put to use like those that come with the package.
+A brain encoder maps a trial, ``(n_channels, n_times)``, to a vector. One class and one line in a
+table, and it trains, continues after a stop, is evaluated, compared and put to use like those that
+come with the package.
 """
 
 # %%
 # The class
 # ---------
 #
-# A subclass of :class:`ubp.brain.BrainEncoder` says the shortest window it can serve, how many features it gives, and how to
-# compute them. The last stage, a residual head with dropout, is made for it. This one looks at the mean of each channel in windows of
-# 80 ms, and at how channels move together.
+# A subclass of :class:`ubp.brain.BrainEncoder` says the shortest window it can serve, how many
+# features it gives, and how to compute them. The last stage, a residual head with dropout, is made
+# for it. This one looks at the mean of each channel in windows of 80 ms, and at how channels move
+# together.
 
 from typing import ClassVar
 
@@ -51,8 +53,9 @@ print(WindowMeans(17, 80, embed_dim=972)(torch.zeros(4, 17, 80)).shape)
 # Train it beside the others
 # --------------------------
 #
-# ``TrainOptions`` takes its name. The same study, images, seed and number of epochs for all three; every encoder might want a learning rate of
-# its own, to be chosen on validation concepts (``validation_concepts``), never on the test images.
+# ``TrainOptions`` takes its name. The same study, images, seed and number of epochs for all three;
+# every encoder might want a learning rate of its own, to be chosen on validation concepts
+# (``validation_concepts``), never on the test images.
 
 import tempfile
 from pathlib import Path
@@ -70,11 +73,21 @@ study = simulate(work / "study", Simulation(n_concepts=100, n_test=100), quiet=T
 quiet = Common(store=work / "features", quiet=True)
 summaries = {}
 for name in ("eegproject", "tsconv", "window-means"):
-    options = TrainOptions(brain_encoder=name, epochs=12, batch_size=128, learning_rate=1e-3)
-    models = train(
-        study.root, out=work / name, presets=("blur",), width=13, channels=POSTERIOR, options=options, common=quiet
+    options = TrainOptions(
+        brain_encoder=name, epochs=12, batch_size=128, learning_rate=1e-3
     )
-    summaries[name] = evaluate_models(models, work / name, ridge=False, common=quiet).summary()
+    models = train(
+        study.root,
+        out=work / name,
+        presets=("blur",),
+        width=13,
+        channels=POSTERIOR,
+        options=options,
+        common=quiet,
+    )
+    summaries[name] = evaluate_models(
+        models, work / name, ridge=False, common=quiet
+    ).summary()
 
 # %%
 # Compare
@@ -84,7 +97,9 @@ for name in ("eegproject", "tsconv", "window-means"):
 
 from ubp.plots import accuracy_figure
 
-summary = pd.concat([table.assign(method=name) for name, table in summaries.items()], ignore_index=True)
+summary = pd.concat(
+    [table.assign(method=name) for name, table in summaries.items()], ignore_index=True
+)
 figure = accuracy_figure(summary)
 
 # %%
@@ -92,9 +107,15 @@ figure = accuracy_figure(summary)
 
 from ubp.brain import brain_encoder
 
-counts = {name: sum(p.numel() for p in brain_encoder(name, 17, 80, 972).parameters()) for name in summaries}
-pd.DataFrame({"weights": pd.Series(counts), "top-1 %": 100 * summary.set_index("method")["top1"]})
+counts = {
+    name: sum(p.numel() for p in brain_encoder(name, 17, 80, 972).parameters())
+    for name in summaries
+}
+pd.DataFrame(
+    {"weights": pd.Series(counts), "top-1 %": 100 * summary.set_index("method")["top1"]}
+)
 
 # %%
-# A saved model knows its encoder by name, so the class must be registered before it is loaded: put it in a module, and import that
-# first. Any model of braindecode is there already, as ``braindecode:NAME``.
+# A saved model knows its encoder by name, so the class must be registered before it is loaded: put
+# it in a module, and import that first. Any model of braindecode is there already, as
+# ``braindecode:NAME``.

@@ -1,12 +1,14 @@
 """Draws ```` ```mermaid ```` flowcharts as SVG while the pages are built, without a browser or a network.
 
-Understood is what our pages use: ``flowchart LR`` (drawn from top to bottom, as a column of text is narrow), ``name["label"]``, ``a --> b`` and ``a -->|label| b``; a label may hold
-``<b>`` and ``<br/>``. Anything else is an error, so that no drawing loses a part. Colours are those of the theme.
+Understood is what our pages use: ``flowchart LR`` (drawn from top to bottom, as a column of text is narrow),
+``name["label"]``, ``a --> b`` and ``a -->|label| b``; a label may hold ``<b>`` and ``<br/>``. Anything else is an
+error, so that no drawing loses a part. Colours are those of the theme.
 """
 
 import html
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from docutils import nodes
@@ -61,7 +63,10 @@ def parse(text: str) -> Flowchart:
 def lines_of(label: str) -> list[str]:
     """Lines of a label, as SVG text; bold where the label is."""
     lines = re.split(r"<br\s*/?>", label)
-    return [html.escape(line).replace("&lt;b&gt;", '<tspan class="bold">').replace("&lt;/b&gt;", "</tspan>") for line in lines]
+    return [
+        html.escape(line).replace("&lt;b&gt;", '<tspan class="bold">').replace("&lt;/b&gt;", "</tspan>")
+        for line in lines
+    ]
 
 
 def size_of(label: str) -> tuple[float, float]:
@@ -126,7 +131,7 @@ def draw(chart: Flowchart) -> str:
 
 def _arrow(points: list[tuple[float, float]], label: str) -> str:
     path = "M{:.1f} {:.1f}".format(*points[0])
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         half = (y1 - y0) / 2
         path += f"C{x0:.1f} {y0 + half:.1f} {x1:.1f} {y1 - half:.1f} {x1:.1f} {y1:.1f}"
     drawn = f'<path d="{path}" class="arrow" marker-end="url(#tip)"/>'

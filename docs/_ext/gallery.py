@@ -1,4 +1,4 @@
-"""What sphinx-gallery needs of us: the order of the examples, and figures made without pyplot, as `ubp.plots` makes them."""
+"""What sphinx-gallery needs of us: the order of the examples, and figures made without pyplot, as in `ubp.plots`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,15 @@ from sphinx_gallery.sorting import FileNameSortKey
 
 SHOWN = "_figures_shown"
 DPI = 150
-FIRST = ("first_model", "blur_ladder", "levels", "confidence", "retrieve_new_recording", "own_training_loop", "own_brain_encoder")
+FIRST = (
+    "first_model",
+    "blur_ladder",
+    "levels",
+    "confidence",
+    "retrieve_new_recording",
+    "own_training_loop",
+    "own_brain_encoder",
+)
 
 
 class Order(FileNameSortKey):
@@ -27,7 +35,11 @@ def scrape(block: tuple[Any, ...], block_vars: dict[str, Any], gallery_conf: dic
     shown = found.setdefault(SHOWN, [])
     fresh: list[Figure] = []
     for value in found.values():  # pyplot's figures have a number, and the scraper of matplotlib takes them
-        if isinstance(value, Figure) and not hasattr(value, "number") and not any(value is old for old in (*shown, *fresh)):
+        if (
+            isinstance(value, Figure)
+            and not hasattr(value, "number")
+            and not any(value is old for old in (*shown, *fresh))
+        ):
             fresh.append(value)
     paths = []
     for figure in fresh:

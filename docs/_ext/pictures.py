@@ -27,30 +27,46 @@ def drawn(seeds: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(scene(*seeds, SIZE)).permute(2, 0, 1)[None]
 
 
-def picture(axes: Axes, pixels: torch.Tensor, left: float, bottom: float, side: float, colour: str | None = None) -> None:
+def picture(
+    axes: Axes, pixels: torch.Tensor, left: float, bottom: float, side: float, colour: str | None = None
+) -> None:
     """Put an image (3, h, w) in a square of axes whose unit is an inch; with a frame, if it has a colour."""
     shown = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
     axes.imshow(
-        shown.clamp(0, 1).permute(1, 2, 0).numpy(), extent=(left, left + side, bottom, bottom + side), interpolation="lanczos"
+        shown.clamp(0, 1).permute(1, 2, 0).numpy(),
+        extent=(left, left + side, bottom, bottom + side),
+        interpolation="lanczos",
     )
     if colour:
-        box = FancyBboxPatch((left, bottom), side, side, boxstyle="square,pad=0", fill=False, edgecolor=colour, linewidth=3)
+        box = FancyBboxPatch(
+            (left, bottom), side, side, boxstyle="square,pad=0", fill=False, edgecolor=colour, linewidth=3
+        )
         axes.add_patch(box)
 
 
 def box(axes: Axes, x: float, y: float, text: str, width: float = 1.35, height: float = 0.62) -> None:
     """A box with text about a point."""
     corner = (x - width / 2, y - height / 2)
-    shape = FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.08", facecolor=LIGHT, edgecolor=GREY)
+    shape = FancyBboxPatch(
+        corner, width, height, boxstyle="round,pad=0,rounding_size=0.08", facecolor=LIGHT, edgecolor=GREY
+    )
     axes.add_patch(shape)
     write(axes, x, y, text, ha="center", va="center", fontsize=9.5)
 
 
-def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float = 0.0, colour: str = GREY) -> None:
+def arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float = 0.0, colour: str = GREY
+) -> None:
     """An arrow between two points."""
     axes.add_patch(
         FancyArrowPatch(
-            start, end, arrowstyle="-|>", mutation_scale=12, color=colour, linewidth=1.4, connectionstyle=f"arc3,rad={bend}"
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=12,
+            color=colour,
+            linewidth=1.4,
+            connectionstyle=f"arc3,rad={bend}",
         )
     )
 
@@ -96,7 +112,9 @@ def overview() -> Figure:
         box(axes, 5.3, 2.28, "image encoder\n(frozen)", 1.5)
         arrow(axes, (3.42, 3.62), (6.45, 3.3), -0.06)
         arrow(axes, (6.1, 2.28), (6.6, 2.75), 0.15)
-        axes.add_patch(FancyBboxPatch((6.55, 2.55), 2.2, 1.35, "round,pad=0,rounding_size=0.1", facecolor="white", edgecolor=GREY))
+        axes.add_patch(
+            FancyBboxPatch((6.55, 2.55), 2.2, 1.35, "round,pad=0,rounding_size=0.1", facecolor="white", edgecolor=GREY)
+        )
         write(axes, 7.65, 3.72, "similarity of each pair", ha="center", va="center", fontsize=9)
         x = np.linspace(-3, 3, 200)
         curve, bottom = np.exp(-(x**2) / 2), 2.72
@@ -105,7 +123,15 @@ def overview() -> Figure:
         write(axes, 6.63, 2.61, "bad fit", fontsize=8, color=GREY)
         write(axes, 8.67, 2.61, "good fit", ha="right", fontsize=8, color=GREY)
         arrow(axes, (7.0, 2.52), (3.7, 1.88), -0.2, LEVEL_COLOURS["more"])
-        write(axes, 6.9, 1.72, "bad fits are blurred more,\ngood fits less, next time", ha="center", fontsize=8.5, color=INK)
+        write(
+            axes,
+            6.9,
+            1.72,
+            "bad fits are blurred more,\ngood fits less, next time",
+            ha="center",
+            fontsize=8.5,
+            color=INK,
+        )
         axes.plot([0.1, WIDTH - 0.1], [1.3, 1.3], color=LIGHT, linewidth=1.2)
         write(axes, 0.1, 1.08, "use: a new trial among images of concepts never trained on", color=GREY, fontsize=9.5)
         traces(axes, 0.15, 0.12, 1.15, 0.75)
@@ -129,22 +155,42 @@ def gaps() -> Figure:
         axes = canvas(figure, height)
         write(axes, 0.1, 4.08, "System GAP: the same for every trial", fontsize=10.5, fontweight="bold")
         picture(axes, seen[0], 0.3, 2.45, 1.35)
-        write(axes, 0.98, 2.4, "what is shown, and what a\ncrisp embedding codes", ha="center", va="top", fontsize=8.5, color=GREY)
+        write(
+            axes,
+            0.98,
+            2.4,
+            "what is shown, and what a\ncrisp embedding codes",
+            ha="center",
+            va="top",
+            fontsize=8.5,
+            color=GREY,
+        )
         arrow(axes, (1.8, 3.12), (2.65, 3.12))
         write(axes, 2.22, 3.2, "eye", ha="center", fontsize=9)
         picture(axes, eye[43], 2.75, 2.45, 1.35)
-        write(axes, 3.42, 2.4, "what reaches the brain:\nsharp only where one looks", ha="center", va="top", fontsize=8.5, color=GREY)
+        write(
+            axes,
+            3.42,
+            2.4,
+            "what reaches the brain:\nsharp only where one looks",
+            ha="center",
+            va="top",
+            fontsize=8.5,
+            color=GREY,
+        )
         write(
             axes,
             4.7,
             3.62,
-            "An encoder that is aligned with the crisp image learns\ndetail that the signal does not carry: it fits the training\n"
-            "pairs by their noise.\n\nTreated by a blur of all images.",
+            "An encoder that is aligned with the crisp image\nlearns detail that the signal does not carry: it fits\n"
+            "the training pairs by their noise.\n\nTreated by a blur of all images.",
             va="top",
             fontsize=9.5,
         )
         axes.plot([0.1, WIDTH - 0.1], [1.9, 1.9], color=LIGHT, linewidth=1.2)
-        write(axes, 0.1, 1.66, "Random GAP: another one in each trial of the same image", fontsize=10.5, fontweight="bold")
+        write(
+            axes, 0.1, 1.66, "Random GAP: another one in each trial of the same image", fontsize=10.5, fontweight="bold"
+        )
         trials = (
             (eye[43], "a good trial"),
             (eye[23], "finer than usual"),
@@ -155,7 +201,14 @@ def gaps() -> Figure:
         for i, (pixels, name) in enumerate(trials):
             picture(axes, pixels, 0.1 + 1.25 * i, 0.36, 1.08)
             write(axes, 0.64 + 1.25 * i, 0.3, name, ha="center", va="top", fontsize=8.5, color=GREY)
-        write(axes, 6.5, 1.36, "Treated by the prior, pair by\npair: more blur for what fits\nbadly, less for what fits well.", va="top", fontsize=9.5)
+        write(
+            axes,
+            6.5,
+            1.36,
+            "Treated by the prior, pair by\npair: more blur for what fits\nbadly, less for what fits well.",
+            va="top",
+            fontsize=9.5,
+        )
     return figure
 
 
