@@ -35,7 +35,7 @@ templates_path = ["_templates"]
 nitpicky = False
 default_role = "code"
 root_doc = "index"
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "toc.empty_glob"]  # a glob of pages that are all placed already
 smartquotes = False
 
 # Markdown

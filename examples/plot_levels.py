@@ -37,9 +37,7 @@ study = simulate(
     quiet=True,
 )
 truth = pd.read_csv(work / "study/sub-01/truth.csv").query("split == 'train'")
-print(
-    f"{len(truth)} trials, {truth['lapse'].mean():.0%} lapses, mean gain {truth['gain'].mean():.2f}"
-)
+print(f"{len(truth)} trials, {truth['lapse'].mean():.0%} of them lapses")
 print(truth["width"].value_counts().sort_index())
 
 # %%
@@ -74,7 +72,7 @@ def remember(trainer):
     histories.append(trainer.history[-1])
 
 
-train(study, store, job, work / "runs", after_epoch=remember)
+model_folder = train(study, store, job, work / "runs", after_epoch=remember)
 
 # %%
 # Levels over epochs
@@ -100,9 +98,9 @@ figure = similarity_figure(similarities[EARLY - 1], low, high, levels[EARLY - 1]
 # Held against the truth
 # ----------------------
 #
-# Of the pairs that get more blur, how many were lapses? After eight epochs nearly all of them: the
-# prior has found the trials whose signal belongs to another image. Whether the *blur* that the
-# brain saw was wider, which is what a wider kernel would suit, it can hardly tell.
+# Of the pairs that get more blur, how many were lapses? After eight epochs nearly all of them. (Most
+# lapses stay inside the interval, which leaves out a few per cent only.) Whether the *blur* that the
+# brain saw was wider, which is what a wider kernel would suit, the prior can hardly tell.
 
 trials = job.trials(study, "train")
 truth = truth.set_index("image").loc[list(trials.images)]
@@ -183,8 +181,8 @@ with new_figure(3.2) as figure:
     right.legend(frameon=False)
 
 # %%
-# A network with hundreds of thousands of weights learns its training pairs by heart, the wrong ones
-# too, and then every pair fits. So the similarity of a training pair tells how reliable it is early
-# in training, and less and less later. That agrees with what the recordings say: the fixed blur
-# carries the gain, and the rule that adapts it adds little (:doc:`/method`).
+# A network with a million weights learns its training pairs by heart, the wrong ones too, and then
+# every pair fits. So the similarity of a training pair tells how reliable it is early in training,
+# and less and less later. That agrees with what the recordings say: the fixed blur carries the gain,
+# and the rule that adapts it adds little (:doc:`/method`).
 # sphinx_gallery_thumbnail_number = 3

@@ -62,7 +62,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ubp.commands.training import evaluate_models, train
+from ubp.commands.training import evaluate_models, plan_jobs, train_jobs
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
@@ -76,15 +76,10 @@ for name in ("eegproject", "tsconv", "window-means"):
     options = TrainOptions(
         brain_encoder=name, epochs=12, batch_size=128, learning_rate=1e-3
     )
-    models = train(
-        study.root,
-        out=work / name,
-        presets=("blur",),
-        width=13,
-        channels=POSTERIOR,
-        options=options,
-        common=quiet,
+    jobs = plan_jobs(
+        study, presets=("blur",), width=13, channels=POSTERIOR, options=options
     )
+    models = train_jobs(study, jobs, work / name, common=quiet)
     summaries[name] = evaluate_models(
         models, work / name, ridge=False, common=quiet
     ).summary()

@@ -13,7 +13,7 @@ its channels in another order and at another rate, is brought to these, or refus
 import tempfile
 from pathlib import Path
 
-from ubp.commands.training import train
+from ubp.commands.training import plan_jobs, train_jobs
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
@@ -29,15 +29,8 @@ quiet = Common(store=work / "features", quiet=True)
 options = TrainOptions(
     epochs=12, batch_size=128, learning_rate=1e-3, calibration_concepts=60
 )
-(model,) = train(
-    study.root,
-    out=work / "runs",
-    presets=("ubp",),
-    width=13,
-    channels=POSTERIOR,
-    options=options,
-    common=quiet,
-)
+jobs = plan_jobs(study, width=13, channels=POSTERIOR, options=options)
+(model,) = train_jobs(study, jobs, work / "runs", common=quiet)
 
 # %%
 # A recording from elsewhere
