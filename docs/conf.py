@@ -32,10 +32,18 @@ extensions = [
 ]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/*.ipynb"]
 templates_path = ["_templates"]
-nitpicky = False
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r"(?!ubp\.).*"),  # of other packages, which are linked with a network only
+    (
+        "py:class",
+        r"ubp\..*\.(Reading|Selection|DatasetFacts|Outlet|Sources|SignalsHeader|Region|Retry|Braindecode|Gaussian)",
+    ),
+    ("py:mod", r"ubp\..*"),  # modules have no page of their own
+]
 default_role = "code"
 root_doc = "index"
-suppress_warnings = ["config.cache", "toc.empty_glob"]  # a glob of pages that are all placed already
+suppress_warnings = ["config.cache"]
 smartquotes = False
 
 # Markdown
@@ -106,9 +114,11 @@ linkcheck_ignore = [r"http://127\.0\.0\.1.*"]
 
 
 def name_other_pages(app, docname, source):  # noqa: D103
-    if docname == "index":  # pages that the index does not place join the last of its how-to pages
-        others = [page.stem for page in sorted(HERE.glob("*.md")) if page.stem not in source[0]]
-        source[0] = source[0].replace("other-pages\n", "".join(f"{name}\n" for name in others))
+    if docname == "index":  # pages that the index does not place join its how-to pages
+        pages = sorted(page.relative_to(HERE) for page in (*HERE.glob("*.md"), *HERE.glob("howto/*.md")))
+        placed = {"index", *source[0].splitlines()}
+        names = [page.with_suffix("").as_posix() for page in pages]
+        source[0] = source[0].replace("other-pages\n", "".join(f"{name}\n" for name in names if name not in placed))
 
 
 def setup(app):  # noqa: D103
