@@ -66,7 +66,7 @@ def negative_log_likelihood(matched: np.ndarray, others: np.ndarray, mask: np.nd
 
 
 def fit_temperature(matched: np.ndarray, others: np.ndarray, mask: np.ndarray) -> float:
-    """Temperature with the least :func:`negative_log_likelihood`, within `TEMPERATURES`.
+    """Temperature with the least :func:`~ubp.conformal.negative_log_likelihood`, within `TEMPERATURES`.
 
     It is fitted in the gallery that the reference makes, each of its images once, and used in galleries of any size:
     the temperature that turns similarities into likelihood ratios does not depend on the size. Counting each image of

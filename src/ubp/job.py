@@ -72,7 +72,7 @@ class Job:
         study : Study
         split : {"train", "test"}
         **options
-            Passed on to :meth:`ubp.data.study.Recording.load`. Training trials of an image are averaged if the
+            Passed on to :meth:`ubp.data.recording.Recording.load`. Training trials of an image are averaged if the
             options of training say so.
         """
         if split == "train":

@@ -67,7 +67,7 @@ def ranks(similarity: Floats, target: Integers) -> NDArray[np.float64]:
 
     .. math:: rank_i = 1 + \#\{j: s_{ij} > s_{i t_i}\} + \tfrac12 \#\{j \ne t_i: s_{ij} = s_{i t_i}\}
 
-    Parameters and errors as in :func:`better_and_tied`.
+    Parameters and errors as in :func:`~ubp.metrics.better_and_tied`.
     """
     better, tied = better_and_tied(similarity, target)
     return 1 + better + tied / 2
@@ -106,7 +106,7 @@ def n_way_accuracy(similarity: Floats, target: Integers, n: int, k: int = 1) -> 
 
     Parameters
     ----------
-    similarity, target : as in :func:`better_and_tied`
+    similarity, target : as in :func:`~ubp.metrics.better_and_tied`
     n : int
         Size of the sub-gallery, 2 to the gallery's size.
     k : int

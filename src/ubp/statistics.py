@@ -29,7 +29,7 @@ def bootstrap_interval(
     seed: int = 0,
     over_subjects: bool = True,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of :func:`grand_mean`.
+    """Percentile bootstrap interval of :func:`~ubp.statistics.grand_mean`.
 
     Subjects (when several, and asked for), then within each subject its seeds and its queries are drawn with
     replacement; drawing is by multinomial weights, ``mean = w_s^T A w_q``. For a paired comparison give the

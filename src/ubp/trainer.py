@@ -31,7 +31,7 @@ class Best:
 
 
 class BaseTrainer(ABC):
-    """The state of one training run; :meth:`run` advances it, :meth:`state_dict` saves it.
+    """The state of one training run; `run` advances it, `state_dict` saves it.
 
     All randomness is a function of the seed and the epoch, so a run continued from a saved state gives what an
     uninterrupted run gives, bit for bit on a CPU. A subclass makes `encoder`, says what its optimisers are, and takes

@@ -26,7 +26,7 @@ def images_figure(image_folder: Path, images: Sequence[str], names: Mapping[str,
         What the images are relative to.
     images : sequence of str
     names : mapping of str to str, optional
-        As of :func:`ubp.plots.montage.montage_figure`.
+        As of :func:`ubp.plots.montage_figure`.
 
     Raises
     ------
