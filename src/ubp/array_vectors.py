@@ -12,6 +12,7 @@ from ubp.images.levels import Level
 from ubp.metrics import unit
 
 N_LEVELS = (1, 3)
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,11 @@ class ArrayVectors:
         levels = features[None] if features.ndim == 2 else features
         if levels.ndim != 3 or len(levels) not in N_LEVELS or 0 in levels.shape:
             raise InputError(
-                f"{name} has shape {features.shape}; expected (n_images, embed_dim), or the same at three levels of blur."
+                f"{name} has shape {features.shape}; expected (n_images, embed_dim), or that at three levels of blur."
             )
         if levels.dtype.kind not in "fiu" or not np.isfinite(levels).all():
             raise InputError(f"{name} holds values that are NaN, infinite or no numbers; expected finite numbers.")
-        return cls(np.stack([unit(level) for level in levels]))
+        return cls(np.stack([_directions(level) for level in levels]))
 
     @property
     def base(self) -> np.ndarray:
@@ -62,6 +63,13 @@ class ArrayVectors:
 
     def _rows(self, images: Sequence[str] | None) -> np.ndarray:
         return np.arange(len(self.base)) if images is None else np.array([int(image) for image in images], int)
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float32; those of unit length stay as they are, bit for bit."""
+    single = vectors.astype(np.float32)
+    done = np.abs(np.linalg.norm(single, axis=1) - 1) < ROUNDING
+    return np.where(done[:, None], single, unit(vectors))
 
 
 def image_name(row: int) -> str:

@@ -2,32 +2,36 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from ubp.array_vectors import ArrayVectors, image_name, images_seen
+from ubp.array_vectors import ArrayVectors, image_name
 from ubp.config import BRAVL, Preset, TrainOptions
 from ubp.config import preset as named_preset
 from ubp.data.trials import Trials
 from ubp.errors import InputError
-from ubp.evaluate import by_image
-from ubp.measures import Measure
 from ubp.measures import measure as named_measure
-from ubp.metrics import cosine_similarity, ranks
+from ubp.metrics import cosine_similarity
 from ubp.metrics import unit as unit_rows
+from ubp.results import RIDGE
+from ubp.retrieval_scores import RetrievalMixin
 from ubp.ridge import ALPHAS, RidgeBaseline
 
-RIDGE = "ridge"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ubp.brain.base import SignalEncoder
+    from ubp.trainer import HistoryRow
+
 OPTIONS = tuple(field.name for field in dataclasses.fields(TrainOptions) if field.name != "calibration_concepts")
 
 
-class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Find the image that was seen, from a brain signal.
 
     A brain encoder `f` is fitted to the features of the images by a contrastive loss. An image `v` is ranked by
@@ -37,19 +41,19 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
     among the images that `y` holds, so in cross-validation over concepts the gallery is the held-out images, none of
     which was trained on, and top-1 accuracy by chance is ``1 / n_gallery`` (see :meth:`chance`).
 
-    `X` has the shape (n_trials, n_channels, n_times), or (n_trials, n_features) with one sample of each channel, which is
-    what :class:`mne.decoding.SlidingEstimator` gives. `y` says what each trial saw:
+    `X` has the shape (n_trials, n_channels, n_times), or (n_trials, n_features) with one sample of each channel, which
+    is what :class:`mne.decoding.SlidingEstimator` gives. `y` says what each trial saw:
 
     - its image's features, (n_trials, embed_dim); trials with equal rows saw the same image;
-    - these at three levels of increasing blur, (n_trials, 3, embed_dim): then the blur of each pair adapts to how well it
-      fits, and images are ranked by the middle level;
+    - these at three levels of increasing blur, (n_trials, 3, embed_dim): then the blur of each pair adapts to how well
+      it fits, and images are ranked by the middle level;
     - or the row of its image in `image_features`, (n_trials,), for tools that take one target a trial, as those of mne.
 
     Parameters
     ----------
     brain_encoder : str
-        See :class:`ubp.config.TrainOptions`; or `ridge`, linear regression that takes a fraction of a second and ignores
-        the other options of training.
+        See :class:`ubp.config.TrainOptions`; or `ridge`, linear regression that takes a fraction of a second and
+        ignores the other options of training.
     image_features : array of shape (n_images, embed_dim) or (n_levels, n_images, embed_dim), optional
         Features of all images, held-out ones too, of which `y` holds rows. Clones share it.
     preset : str or Preset, optional
@@ -100,8 +104,8 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
 
     Notes
     -----
-    Wu et al., "Bridging the Vision-Brain Gap with an Uncertainty-Aware Blur Prior", CVPR 2025. All trials are taken to be
-    of one subject; models of several subjects, and BraVL, are trained by ``ubp train``.
+    Wu et al., "Bridging the Vision-Brain Gap with an Uncertainty-Aware Blur Prior", CVPR 2025. All trials are taken to
+    be of one subject; models of several subjects, and BraVL, are trained by ``ubp train``.
     """
 
     def __init__(
@@ -199,7 +203,10 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
         if self.average_training:
             trials = trials.averaged()
         self.embed_dim_ = vectors.base.shape[1]
-        self.history_, self.prior_, self.scale_ = [], {}, None
+        self.history_: list[HistoryRow] = []
+        self.prior_: dict[str, Tensor] = {}
+        self.scale_: tuple[Tensor, Tensor] | None = None
+        self.encoder_: RidgeBaseline | SignalEncoder
         if self.brain_encoder == RIDGE:
             seen = vectors.base[[int(image) for image in trials.images]]
             self.encoder_ = RidgeBaseline(tuple(self.ridge_alphas)).fit(trials.signals, seen, trials.concepts)
@@ -239,14 +246,15 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
 
         Returns
         -------
-        array of shape (n_trials, embed_dim), float32
-            Of unit length, except that of ridge is its prediction as it is.
+        array of shape (n_trials, embed_dim), float64
+            Of unit length; of ridge regression its prediction as it is.
         """
         query, centre = self._queries(X)
-        return query + centre if self.brain_encoder == RIDGE else unit_rows(query)
+        found = query + centre if self.brain_encoder == RIDGE else unit_rows(query)
+        return found.astype(np.float64)
 
     def similarity(self, X: Any, gallery: Any) -> np.ndarray:
-        """Cosine of every trial with every image; ridge regression compares both minus the mean of what it was fitted to.
+        """Cosine of every trial with every image; of ridge regression after the training mean is taken from both.
 
         Parameters
         ----------
@@ -260,77 +268,8 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
         query, centre = self._queries(X)
         gallery = ArrayVectors.of(check_array(gallery, input_name="gallery"), "gallery").base
         if gallery.shape[1] != self.embed_dim_:
-            raise InputError(
-                f"The images have {gallery.shape[1]} features; expected {self.embed_dim_}, as in fitting."
-            )
+            raise InputError(f"The images have {gallery.shape[1]} features; expected {self.embed_dim_}, as in fitting.")
         return cosine_similarity(query, gallery - centre)
-
-    def retrieve(self, X: Any, gallery: Any = None, top: int = 1) -> np.ndarray:
-        """The most similar images of a gallery.
-
-        Parameters
-        ----------
-        X : array as in :meth:`fit`
-        gallery : array of shape (n_gallery, embed_dim), optional
-            By default `image_features`, at the middle level.
-        top : int
-
-        Returns
-        -------
-        int array of shape (n_trials, top)
-            Rows of the gallery, best first; of equals the first.
-
-        Raises
-        ------
-        InputError
-            When there is no gallery, or `top` is larger than it.
-        """
-        if gallery is None:
-            table = self._table()
-            if table is None:
-                raise InputError("There is no gallery to retrieve from; give one, or image_features.")
-            gallery = table.base
-        similarity = self.similarity(X, gallery)
-        if not 1 <= top <= similarity.shape[1]:
-            raise InputError(f"top is {top}; expected 1 to {similarity.shape[1]}, the images of the gallery.")
-        return np.argsort(-similarity, axis=1, kind="stable")[:, :top]
-
-    def rank(self, X: Any, y: Any) -> np.ndarray:
-        """Rank of the seen image among the distinct images of y, for every trial; ties share their mean rank.
-
-        Returns
-        -------
-        float64 array of shape (n_trials,)
-        """
-        check_is_fitted(self)
-        rows, vectors = self._seen(y, X)
-        distinct, target = np.unique(rows, return_inverse=True)
-        return ranks(self.similarity(X, vectors.base[distinct]), target)
-
-    def score(self, X: Any, y: Any, metric: str | None = None) -> float:
-        """Mean of `metric` over the distinct images of y, which are the gallery; every image counts the same.
-
-        Parameters
-        ----------
-        X, y : arrays as in :meth:`fit`
-        metric : str, optional
-            Instead of the parameter of that name.
-
-        Raises
-        ------
-        ValueError
-            When y holds fewer than 2 images, or fewer than the k of top-k.
-        """
-        chosen, rank = self._metric(metric), self.rank(X, y)
-        rows = self._seen(y, X)[0]
-        return float(by_image(chosen.score(rank, len(np.unique(rows))), rows.tolist()).mean())
-
-    def chance(self, y: Any, metric: str | None = None) -> float:
-        """Score of a random ranking of the distinct images of y."""
-        return self._metric(metric).by_chance(len(np.unique(self._seen(y)[0])))
-
-    def _metric(self, name: str | None) -> Measure:
-        return named_measure(name or self.metric)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
@@ -347,21 +286,14 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
             )
         return chosen
 
-    def _table(self) -> ArrayVectors | None:
-        return None if self.image_features is None else ArrayVectors.of(self.image_features, "image_features")
-
-    def _seen(self, y: Any, X: Any = None) -> tuple[np.ndarray, ArrayVectors]:
-        y = check_array(y, ensure_2d=False, allow_nd=True, dtype="numeric", input_name="y", estimator=self)
-        if X is not None:
-            check_consistent_length(X, y)
-        return images_seen(y, self._table())
-
     def _signals(self, X: Any, reset: bool = False) -> np.ndarray:
         """A copy of the signals, float32 of shape (n_trials, n_channels, n_times)."""
         smallest = 2 if reset else 1
         X = validate_data(self, X, reset=reset, dtype=np.float32, allow_nd=True, ensure_min_samples=smallest, copy=True)
         if X.ndim > 3:
-            raise InputError(f"X has shape {X.shape}; expected (n_trials, n_channels, n_times) or (n_trials, n_features).")
+            raise InputError(
+                f"X has shape {X.shape}; expected (n_trials, n_channels, n_times) or (n_trials, n_features)."
+            )
         n_times = X.shape[2] if X.ndim == 3 else None
         if reset:
             self.n_times_ = n_times
@@ -380,26 +312,7 @@ class BrainImageRetriever(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
 
         from ubp.trainer import embed
 
+        assert self.scale_ is not None
         mean, deviation = self.scale_
         known = torch.zeros(len(signals), dtype=torch.int64)
         return embed(self.encoder_, (torch.from_numpy(signals) - mean) / deviation, known), 0.0
-
-
-@dataclass(frozen=True)
-class RetrievalScorer:
-    """A scorer of one metric, for tools that take several: ``scoring={"top5": RetrievalScorer("top5")}``.
-
-    Parameters
-    ----------
-    metric : str
-        See :func:`ubp.measures.measure`.
-    """
-
-    metric: str = "top1"
-
-    def __post_init__(self) -> None:
-        named_measure(self.metric)
-
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """The score of a fitted :class:`BrainImageRetriever`."""
-        return float(estimator.score(X, y, metric=self.metric))

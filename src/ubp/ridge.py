@@ -79,7 +79,8 @@ class RidgeBaseline:
 
     def predict(self, signals: np.ndarray) -> np.ndarray:
         """Predicted embeddings minus the training mean, shape (n_trials, embed_dim), float32."""
-        return self.ridge_.predict(self.scaled(signals.reshape(len(signals), -1))).astype(np.float32)
+        predicted = self.ridge_.predict(self.scaled(signals.reshape(len(signals), -1)))
+        return predicted.reshape(len(signals), -1).astype(np.float32)
 
 
 def ridge_path(
