@@ -35,12 +35,18 @@ class Ablation:
     way : Way
     jobs : sequence of Job
         One a subject and seed, of all channels and samples that take part.
+    kind : {"window", "channel", "region"}
     """
 
     parts: Sequence[Part]
     by: str
     way: Way
     jobs: Sequence[Job]
+    kind: str
+
+    def label(self, metric: str) -> str:
+        """What the scores are, for people."""
+        return self.way.label.format(metric=metric, part=self.kind)
 
     def models(self) -> Iterator[tuple[Part, Job, Path]]:
         """Every model that is needed: its part, its job, and the folder of its runs below that of all models."""

@@ -213,7 +213,7 @@ class Way:
     loss : bool
         Whether the score is what is lost against the model of everything.
     label : str
-        Of the score, for figures; `{}` is the metric.
+        Of the score, for figures; `{metric}` and `{part}` are to be filled in.
     """
 
     trains: str
@@ -223,9 +223,9 @@ class Way:
 
 ALONE, LEAVE_OUT, PERMUTE, OCCLUDE = "alone", "leave-out", "permute", "occlude"
 WAYS = {
-    ALONE: Way("alone", False, "{} of models trained on it alone"),
-    LEAVE_OUT: Way("without", True, "{} lost by training without it"),
-    PERMUTE: Way("", True, "{} lost by permuting it over trials"),
-    OCCLUDE: Way("", True, "{} lost by setting it to its mean"),
+    ALONE: Way("alone", False, "{metric} of models trained on one {part} alone"),
+    LEAVE_OUT: Way("without", True, "{metric} lost by training without one {part}"),
+    PERMUTE: Way("", True, "{metric} lost by permuting one {part} over trials"),
+    OCCLUDE: Way("", True, "{metric} lost by setting one {part} to its mean"),
 }
 WINDOW_WAYS = {name: WAYS[name] for name in (ALONE, PERMUTE, OCCLUDE)}

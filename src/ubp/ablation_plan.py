@@ -78,7 +78,7 @@ def plan(study: Study, jobs: Sequence[Job], asked: Asked) -> dict[str, Ablation]
     if asked.time_windows is not None or asked.everything:
         try:
             parts = window_parts(study, jobs, asked.time_windows or ())
-            ablations["windows"] = Ablation(parts, asked.windows_by, WAYS[asked.windows_by], jobs)
+            ablations["windows"] = Ablation(parts, asked.windows_by, WAYS[asked.windows_by], jobs, "window")
         except InputError as error:
             if not asked.everything:
                 raise
@@ -89,7 +89,7 @@ def plan(study: Study, jobs: Sequence[Job], asked: Asked) -> dict[str, Ablation]
         parts = regions(channels) if asked.by_region else [Part(name, (name,)) for name in channels]
         if len(parts) < 2:
             raise InputError(f"The only channel is {parts[0].name}; expected two or more to compare.")
-        ablations["channels"] = Ablation(parts, by, WAYS[by], jobs)
+        ablations["channels"] = Ablation(parts, by, WAYS[by], jobs, "region" if asked.by_region else "channel")
     for one in ablations.values():
         for _, job, _ in one.models():
             check_shape(study, job)

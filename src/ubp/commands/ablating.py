@@ -166,8 +166,8 @@ def show(what: str, scored: Scored, ablation: Ablation, chosen: Measure, queries
         if ablation.way.loss
         else f"chance {reference}."
     )
-    title = ablation.way.label.format(chosen.heading)
-    header = ("window" if what == "windows" else "channels", chosen.heading, "95 % interval")
+    title = ablation.label(chosen.heading)
+    header = (ablation.kind, chosen.heading, "95 % interval")
     console.print(table(f"{title[0].upper()}{title[1:]}", header, rows, caption))
 
 
@@ -184,7 +184,7 @@ def write(
 
     files: list[str] = []
     for what, scored in found.items():
-        label, note = ablations[what].way.label.format(chosen.label), about["queries"]
+        label, note = ablations[what].label(chosen.label), about["queries"]
         if what == "windows":
             figure = windows_figure(scored.summary, label, chosen.percent, note)
         else:

@@ -41,17 +41,17 @@ def windows_figure(table: pd.DataFrame, label: str, percent: bool = True, note: 
         score, low, high = (scale * table[name].to_numpy(float) for name in ("score", "low", "high"))
         axes.fill_between(middle, low, high, color=BLUE, alpha=0.15, linewidth=0, gid="interval")
         axes.plot(middle, score, color=BLUE, marker="o", markersize=4, gid="score")
-        best = int(np.argmax(score))
-        axes.plot([start[best], stop[best]], [score[best]] * 2, color=BLUE, linewidth=1, gid="window")
-        _reference(axes, scale * float(table["reference"].iloc[0]), percent)
+        reference = scale * float(table["reference"].iloc[0])
+        _reference(axes, reference, percent)
         left = min(start[0], 0.0) if start[0] <= 200 else start[0]
         axes.set_xlim(left - 0.01 * (stop[-1] - left), stop[-1])
         if left <= 0 <= stop[-1]:
             axes.axvline(0, color=INK, linewidth=1, gid="onset")
-            write(axes, 0, 1, " image onset", transform=axes.get_xaxis_transform(), va="bottom", fontsize=9)
-        axes.set_ylim(*_limits(low, high, axes))
+            write(axes, 0, 0.99, " image onset", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
+        axes.set_ylim(*_limits(low, high, reference, percent))
+        axes.set_title(f"{label[0].upper()}{label[1:]}")
+        axes.set_ylabel(_unit(reference, percent))
         axes.set_xlabel("time after image onset, middle of the window (ms)" + (f"\n{note}" if note else ""))
-        axes.set_ylabel(f"{label}{' (%)' if percent else ''}")
     return figure
 
 
@@ -78,11 +78,12 @@ def channels_figure(
     """
     _check(table, ("part", "channels", "score", "low", "high", "reference"))
     scale = 100 if percent else 1
-    unit = " (points)" if percent else ""
+    title = f"{label[0].upper()}{label[1:]}"
     reference = scale * float(table["reference"].iloc[0])
+    unit = _unit(reference, percent)
     if sensors is None:
         with new_figure(3.2) as figure:
-            _bars(figure.add_subplot(), table, scale, f"{label}{unit}", reference, note)
+            _bars(figure.add_subplot(title=title), table, scale, unit, reference, note)
         return figure
     values = pd.Series(np.nan, index=channels)
     for names, score in zip(table["channels"], table["score"], strict=True):
@@ -93,10 +94,12 @@ def channels_figure(
     with new_figure(1.6 + 0.19 * max(len(best), 12)) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
         image = draw_map(left, shown, sensors, (reference - reach, reference + reach))
-        colour_bar(figure, image, left, f"{label}{unit}")
-        _dots(right, best, scale, f"{label}{unit}" + (f"\n{note}" if note else ""), reference)
+        colour_bar(figure, image, left, unit, pad=0.04)
+        _dots(right, best, scale, unit, reference)
         if len(best) < len(table):
             right.set_title(f"the best {len(best)} of {len(table)}")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        figure.supxlabel(note, fontsize=9)
     return figure
 
 
@@ -128,13 +131,21 @@ def _bars(axes: Axes, table: pd.DataFrame, scale: float, label: str, reference: 
 def _reference(axes: Axes, level: float, percent: bool) -> None:
     axes.axhline(level, color=GREY, linestyle=":", linewidth=1.5, gid="reference")
     if level:
-        text = f"chance {level:.3g}" + (" %" if percent else "")
-        write(axes, 0.99, level, text, transform=axes.get_yaxis_transform(), va="bottom", ha="right", color=GREY)
+        text = f"chance\n{level:.3g}" + (" %" if percent else "")
+        write(axes, 1.01, level, text, transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=9)
 
 
-def _limits(low: np.ndarray, high: np.ndarray, axes: Axes) -> tuple[float, float]:
-    bottom, top = min(0.0, float(low.min())), max(float(high.max()), *axes.get_ylim(), 1e-3)
-    return 1.05 * bottom, 1.05 * top
+def _unit(reference: float, percent: bool) -> str:
+    """Scores are per cent, and losses, whose reference is 0, are points of per cent."""
+    return ("%" if reference else "points") if percent else ""
+
+
+def _limits(low: np.ndarray, high: np.ndarray, reference: float, percent: bool) -> tuple[float, float]:
+    """Ends of the vertical axis: zero belongs to it where scores are shares."""
+    bottom, top = min(reference, float(low.min())), max(reference, float(high.max()))
+    bottom = min(bottom, 0.0) if percent else bottom
+    room = 0.05 * max(top - bottom, 1e-3)
+    return (bottom if bottom == 0 else bottom - room), top + room
 
 
 def _check(table: pd.DataFrame, needed: tuple[str, ...]) -> None:
