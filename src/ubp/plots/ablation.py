@@ -112,6 +112,7 @@ def _dots(axes: Axes, best: pd.DataFrame, scale: float, label: str, reference: f
     axes.set_yticks(range(len(best)), [shorten(name, 14) for name in best["part"]])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(best) - 0.4)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(label)
 
 
