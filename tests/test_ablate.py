@@ -1,11 +1,13 @@
 """Ablations find the window and the channels that a signal was planted in, and their scores follow from the files."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from conftest import make_study
 from test_cli import refused, run
@@ -25,7 +27,8 @@ from ubp.job import Job
 from ubp.model import Model
 from ubp.plots.ablation import channels_figure, windows_figure
 
-PLANTED_CHANNELS, PLANTED_SAMPLES = ["c1", "c4"], slice(6, 10)
+CHANNELS = ("Fp1", "O1", "Cz", "T7", "O2", "P4")
+PLANTED_CHANNELS, PLANTED_SAMPLES = ["O1", "O2"], slice(6, 10)
 TRAIN = {"epochs": 20, "batch_size": 60, "learning_rate": 2e-3}
 OPTIONS = ("--preset", "vanilla", "--epochs", 20, "--batch-size", 60, "--learning-rate", 2e-3, "--quiet")
 WINDOWS = ("--time-windows", 0.04, 0.02)
@@ -44,6 +47,7 @@ def place(tmp_path_factory):
         for channel in (1, 4):
             noise[:, channel, PLANTED_SAMPLES] = 10 * signals[:, channel, PLANTED_SAMPLES]
         np.save(path, noise)
+        pd.DataFrame({"name": CHANNELS, "type": "eeg"}).to_csv(path.with_name("channels.csv"), index=False)
     return folder
 
 
@@ -65,7 +69,8 @@ def both(place, common):
     found = ablate(
         place / "study", out=out, asked=asked, preset="vanilla", subjects=["sub-01"], changes=TRAIN, common=common
     )
-    return out, found
+    written = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    return out, found, written
 
 
 def by_hand(place, folder, rows=slice(None), times=slice(None), change=None):
@@ -87,8 +92,8 @@ def by_hand(place, folder, rows=slice(None), times=slice(None), change=None):
 
 
 def test_the_planted_window_is_found(place, both):
-    out, found = both
-    table = pd.read_csv(out / "windows.csv")
+    out, found, written = both
+    table = pd.read_csv(io.BytesIO(written["windows.csv"]))
     assert table.equals(found["windows"].summary.astype(table.dtypes))
     assert table["start"].tolist() == pytest.approx([0.02 * number for number in range(7)])
     best = table.loc[table["score"].idxmax()]
@@ -106,8 +111,8 @@ def test_the_planted_window_is_found(place, both):
 
 
 def test_the_planted_channels_are_found(place, both):
-    out, _ = both
-    table = pd.read_csv(out / "channels.csv").set_index("part")
+    out, _, written = both
+    table = pd.read_csv(io.BytesIO(written["channels.csv"])).set_index("part")
     assert set(table["score"].nlargest(2).index) == set(PLANTED_CHANNELS)
     assert (table.loc[PLANTED_CHANNELS, "low"] > 0).all()
     others = table.drop(index=PLANTED_CHANNELS)
@@ -115,17 +120,25 @@ def test_the_planted_channels_are_found(place, both):
     assert others["score"].max() < table.loc[PLANTED_CHANNELS, "score"].min() / 2
     model = out / "models/everything/intra-subject/sub-01/vanilla/seed-0"
     assert table["with_everything"].tolist() == pytest.approx([by_hand(place, model)] * 6)
-    runs = pd.read_csv(out / "channels_runs.csv")
+    runs = pd.read_csv(io.BytesIO(written["channels_runs.csv"]))
     assert (runs["with_everything"] - runs["without"]).tolist() == pytest.approx(runs["score"].tolist())
 
 
+def test_the_figures_are_written_with_a_map_of_the_head(both):
+    _, _, written = both
+    endings = (".csv", "_runs.csv", ".png", ".svg")
+    assert set(written) == {"ablation.json"} | {f"{what}{end}" for what in ("windows", "channels") for end in endings}
+    assert b"<svg" in written["windows.svg"]
+    assert Image.open(io.BytesIO(written["channels.png"])).width == 1620
+
+
 def test_no_held_out_concept_is_trained_on_and_the_file_says_what_was_done(place, both):
-    out, _ = both
+    out, _, written = both
     study = Study.open(place / "study")
     for path in out.rglob("model.json"):
         about = Model.load(path.parent).description
         assert (about.n_images, about.options.calibration_concepts) == (150 - 30, 30)
-    about = json.loads((out / "ablation.json").read_text())
+    about = json.loads(written["ablation.json"])
     assert (about["split"], about["queries"]) == ("validation", "30 held-out training concepts, mean of repetitions")
     assert about["ways"] == {"windows": "alone", "channels": "permute"}
     assert len(about["results"]["windows"]) == 7
@@ -146,9 +159,8 @@ def test_no_held_out_concept_is_trained_on_and_the_file_says_what_was_done(place
 
 
 def test_run_again_nothing_is_trained_and_what_is_missing_is_continued(place, both):
-    out, _ = both
+    out, _, written = both
     before = {path: path.stat().st_mtime_ns for path in out.rglob("model.*")}
-    content = (out / "windows.csv").read_bytes()
     missing = next(path for path in before if path.name == "model.json" and "alone" in str(path))
     missing.unlink()
     assert (
@@ -157,12 +169,12 @@ def test_run_again_nothing_is_trained_and_what_is_missing_is_continued(place, bo
     )
     changed = {path for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {missing, missing.with_name("model.safetensors")}
-    assert (out / "windows.csv").read_bytes() == content
+    assert (out / "windows.csv").read_bytes() == written["windows.csv"]
 
 
 @pytest.mark.parametrize("by", ["leave-out", "alone", "occlude"])
 def test_other_ways_find_the_channels_too(place, common, both, by):
-    out, _ = both
+    out, *_ = both
     found = ablate(
         place / "study",
         out=out,
@@ -176,8 +188,8 @@ def test_other_ways_find_the_channels_too(place, common, both, by):
     table = found["channels"].summary.set_index("part")
     assert set(table["score"].nlargest(2).index) == set(PLANTED_CHANNELS)
     assert set(table["reference"]) == ({0.5} if by == "alone" else {0.0})
-    described = Model.load(next(out.glob("models/without-c1-*/*/*/*/*"))).description if by == "leave-out" else None
-    assert described is None or described.channels == ("c0", "c2", "c3", "c4", "c5")
+    described = Model.load(next(out.glob("models/without-O1-*/*/*/*/*"))).description if by == "leave-out" else None
+    assert described is None or described.channels == ("Fp1", "Cz", "T7", "O2", "P4")
     if by == "occlude":
         model = Model.load(out / "models/everything/intra-subject/sub-01/vanilla/seed-0")
         mean = model.scale[0].numpy()
@@ -196,11 +208,29 @@ def test_other_ways_find_the_channels_too(place, common, both, by):
             common=common,
         )["channels"].runs.set_index("part")
         folder = out / "models/everything/intra-subject/sub-01/vanilla/seed-0"
-        assert again.loc["c1", "without"] == pytest.approx(by_hand(place, folder, change=change))
+        assert again.loc["O1", "without"] == pytest.approx(by_hand(place, folder, change=change))
+
+
+def test_regions_take_channels_together(place, common, both):
+    out, *_ = both
+    found = ablate(
+        place / "study",
+        out=out,
+        asked=Asked(channels="permute", by_region=True),
+        preset="vanilla",
+        subjects=["sub-01"],
+        changes=TRAIN,
+        common=common,
+    )
+    table = found["channels"].summary.set_index("part")
+    assert table["channels"].to_dict() == {"Fp": "Fp1", "O": "O1; O2", "C": "Cz", "T": "T7", "P": "P4"}
+    assert table["score"].idxmax() == "O"
+    # nothing is left to tell the images by
+    assert table.loc["O", "with_everything"] - table.loc["O", "score"] < 0.1
 
 
 def test_windows_by_a_model_of_everything(place, common, both):
-    out, _ = both
+    out, *_ = both
     asked = Asked((0.04, 0.04), "permute")
     found = ablate(
         place / "study", out=out, asked=asked, preset="vanilla", subjects=["sub-01"], changes=TRAIN, common=common
@@ -277,9 +307,9 @@ REFUSED = {
     ("--time-windows", 0.001): "at least one sample",
     ("--time-windows", 0.04, 0.0): "at least one sample",
     ("--time-windows", 0.04, 0.02, 0.01): "expected a width and a step",
-    ("--channels", "permute", "--picks", "c1"): "two or more",
-    ("--channels", "permute", "--picks", "c1", "x9"): "no channel 'x9'",
-    ("--channels", "permute", "--regions", "--picks", "c1", "c2"): "All channels are of the region c",
+    ("--channels", "permute", "--picks", "O1"): "two or more",
+    ("--channels", "permute", "--picks", "O1", "x9"): "no channel 'x9'",
+    ("--channels", "permute", "--regions", "--picks", "O1", "O2"): "All channels are of the region O",
     ("--permutations", 0): "expected 1 or more",
     ("--calibration-concepts", 149, *WINDOWS): "at least 2 left for training",
     ("--brain-encoder", "tsconv", *WINDOWS): "needs at least 75",
@@ -296,7 +326,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(place, tmp_path, capsy
 
 
 def test_models_of_other_options_are_not_taken_for_these(place, both, capsys):
-    out, _ = both
+    out, *_ = both
     options = ("--preset", "vanilla", "--epochs", 3, "--quiet", "--subject", "sub-01")
     assert "of other options" in refused(capsys, "ablate", place / "study", "--out", out, *options, *WINDOWS)
 
@@ -344,17 +374,19 @@ def drawn(axes, gid):
 
 def test_figures_show_the_numbers_they_are_given():
     names = ["O1", "Oz", "O2", "PO7", "PO8", "Cz", "Fz"]
-    table = pd.DataFrame({"part": names, "channels": names, "score": np.arange(7) / 10, "low": -0.1, "high": 0.7})
+    members = {name: (name,) for name in names}
+    table = pd.DataFrame({"part": names, "score": np.arange(7) / 10, "low": -0.1, "high": 0.7})
     table["reference"] = 0.0
     sensors = find_sensors(pd.DataFrame({"name": names, "type": "eeg"}))
-    figure = channels_figure(table, names, sensors, "top-1 lost")
+    figure = channels_figure(table, members, names, sensors, "top-1 lost")
     head, dots = figure.axes[:2]
     assert [line.get_xdata()[0] for line in drawn(dots, "score")] == pytest.approx([10 * i for i in range(7)])
     assert len(head.images) == 1
-    bars = channels_figure(table, names, None, "top-1 lost").axes[0]
+    bars = channels_figure(table, members, names, None, "top-1 lost").axes[0]
     assert [patch.get_height() for patch in bars.patches] == pytest.approx([10 * i for i in range(6, -1, -1)])
-    grouped = table.iloc[:1].assign(part="O", channels="O1 Oz O2", score=0.5)
-    assert len(channels_figure(grouped, names, sensors, "top-1 lost").axes[0].images) == 1
+    grouped = table.iloc[:1].assign(part="O", score=0.5)
+    region = channels_figure(grouped, {"O": ("O1", "Oz", "O2")}, names, sensors, "top-1 lost").axes
+    assert (len(region[0].images), len(drawn(region[1], "score"))) == (1, 1)
     windows = table.assign(start=np.arange(7) / 10, stop=np.arange(7) / 10 + 0.09, reference=0.25)
     (axes,) = windows_figure(windows, "top-1").axes
     (line,) = drawn(axes, "score")
@@ -366,4 +398,4 @@ def test_figures_show_the_numbers_they_are_given():
     )
     for broken in (table.iloc[:0], table.drop(columns="score")):
         with pytest.raises(ValueError, match="has no"):
-            channels_figure(broken, names, None, "top-1")
+            channels_figure(broken, members, names, None, "top-1")

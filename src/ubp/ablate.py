@@ -189,7 +189,7 @@ def score_parts(
     for part in ablation.parts:
         score, low, high = summarise(found[part.name])
         where = (
-            {"channels": " ".join(part.channels)}
+            {"channels": "; ".join(part.channels)}
             if part.window is None
             else {"start": part.window[0], "stop": part.window[1]}
         )

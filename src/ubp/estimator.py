@@ -191,6 +191,8 @@ class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, Base
         rows, vectors = self._seen(y, signals)
         names = rows if concepts is None else check_array(concepts, ensure_2d=False, dtype=None, input_name="concepts")
         check_consistent_length(signals, names)
+        if names.ndim != 1:
+            raise InputError(f"concepts has shape {names.shape}; expected (n_trials,).")
         trials = Trials(
             signals,
             tuple(image_name(row) for row in rows),

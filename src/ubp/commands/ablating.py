@@ -192,7 +192,8 @@ def write(
             if isinstance(where, str):
                 say(f"No map of the head: {where}; a bar chart takes its place.")
             sensors = None if isinstance(where, str) else where
-            figure = channels_figure(scored.summary, about["channels"], sensors, label, chosen.percent, note)
+            members = {part.name: part.channels for part in ablations[what].parts}
+            figure = channels_figure(scored.summary, members, about["channels"], sensors, label, chosen.percent, note)
         write_text(out / f"{what}.csv", scored.summary.to_csv(index=False))
         write_text(out / f"{what}_runs.csv", scored.runs.to_csv(index=False))
         for ending in (".png", ".svg"):

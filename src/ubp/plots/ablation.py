@@ -1,5 +1,7 @@
 """What parts of the signals are worth: accuracy over windows of time, and channels on the head."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -56,15 +58,23 @@ def windows_figure(table: pd.DataFrame, label: str, percent: bool = True, note: 
 
 
 def channels_figure(
-    table: pd.DataFrame, channels: list[str], sensors: Sensors | None, label: str, percent: bool = True, note: str = ""
+    table: pd.DataFrame,
+    members: Mapping[str, Sequence[str]],
+    channels: Sequence[str],
+    sensors: Sensors | None,
+    label: str,
+    percent: bool = True,
+    note: str = "",
 ) -> Figure:
     """Draw what each channel or region is worth on the head, and the best as dots with intervals.
 
     Parameters
     ----------
     table : DataFrame
-        One row a channel or region: part, channels (names with spaces between), score, low, high, reference.
-    channels : list of str
+        One row a channel or region: part, score, low, high, reference.
+    members : mapping of str to sequence of str
+        Channels of each part.
+    channels : sequence of str
         All channels, in the order of the recording.
     sensors : Sensors, optional
         Where they are, `picks` among `channels`; without, a bar for each part takes the place of map and dots.
@@ -76,7 +86,7 @@ def channels_figure(
     ValueError
         When there is no row or a column is missing.
     """
-    _check(table, ("part", "channels", "score", "low", "high", "reference"))
+    _check(table, ("part", "score", "low", "high", "reference"))
     scale = 100 if percent else 1
     title = f"{label[0].upper()}{label[1:]}"
     reference = scale * float(table["reference"].iloc[0])
@@ -85,9 +95,9 @@ def channels_figure(
         with new_figure(3.2) as figure:
             _bars(figure.add_subplot(title=title), table, scale, unit, reference, note)
         return figure
-    values = pd.Series(np.nan, index=channels)
-    for names, score in zip(table["channels"], table["score"], strict=True):
-        values[names.split(" ")] = scale * score
+    values = pd.Series(np.nan, index=list(channels))
+    for part, score in zip(table["part"], table["score"], strict=True):
+        values[list(members[part])] = scale * score
     shown = values.to_numpy(float)[sensors.picks]
     reach = max(float(np.nanmax(np.abs(shown - reference))), 1e-9)
     best = table.sort_values("score", ascending=False, kind="stable").head(MOST_DOTS)[::-1]
