@@ -23,9 +23,9 @@ from ubp.data.simulated import Simulation, simulate
 from ubp.data.simulated_trials import image_table, make_brain, make_vectors, signal_power
 from ubp.tables import table
 
-TRAINING = {"epochs": 15, "batch_size": 128, "learning_rate": 1e-3, "calibration_concepts": 50}
+TRAINING = {"epochs": 12, "batch_size": 64, "learning_rate": 1e-3, "calibration_concepts": 40}
 SIMULATION = Simulation(
-    n_concepts=200, images_per_concept=3, n_test=2, test_repetitions=1, channels=CHANNELS[::3], snr=0.3
+    n_concepts=150, images_per_concept=2, n_test=2, test_repetitions=1, channels=CHANNELS[::4], snr=0.3
 )
 WAYS = ("permute", "occlude", "leave-out", "alone")
 
@@ -82,6 +82,13 @@ def measure(folder: Path, seed: int, simulation: Simulation = SIMULATION) -> lis
     return rows
 
 
+def report(frame: pd.DataFrame) -> None:
+    texts = frame.assign(correlation=frame["correlation"].map("{:.2f}".format)).astype(object).fillna("")
+    shown = [tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in row) for row in texts.values]
+    Console(width=140).print(table("Ablation against the simulation's truth", tuple(frame.columns), shown))
+    print(frame.groupby(["what", "by"])["correlation"].agg(["mean", "min"]).round(2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
@@ -90,11 +97,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
             rows += measure(Path(folder), seed)
-    frame = pd.DataFrame(rows)
-    texts = frame.assign(correlation=frame["correlation"].map("{:.2f}".format)).astype(object).fillna("")
-    shown = [tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in row) for row in texts.values]
-    Console(width=140).print(table("Ablation against the simulation's truth", tuple(frame.columns), shown))
-    print(frame.groupby(["what", "by"])["correlation"].agg(["mean", "min"]).round(2))
+        report(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":
