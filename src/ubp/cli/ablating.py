@@ -59,7 +59,8 @@ def ablate(
         alone (train on each window alone), permute (one model of everything, the window taken from other trials) or
         occlude (the window set to its mean).
     channels : str
-        permute or occlude (one model of everything), leave-out (train without each channel) or alone (train on each).
+        permute or occlude (one model of everything), leave-out (train without each; of single channels it shows little,
+        as neighbours stand in) or alone (train on each).
     regions : bool
         Take the regions of the 10-10 names (O of O1, Oz, O2) in the place of single channels, which may stand in for
         each other.
