@@ -1,13 +1,13 @@
 """Training concepts held out: those that choose the epoch, and those that the confidence is calibrated on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ubp.config import TrainOptions
 from ubp.data.selection import Selection
-from ubp.data.split import validation_split
+from ubp.data.split import check_taken_out, draw_concepts, validation_split
 from ubp.data.study import Recording, Study, Trials
 
 VALIDATION_SEED = 0
@@ -84,6 +84,22 @@ def split_training(trials: Trials, options: TrainOptions) -> TrainingParts:
     return TrainingParts(trials, validation, HeldOut(_one_each(temperature), _one_each(calibration), reference))
 
 
+def calibration_concepts(concepts: Iterable[str], options: TrainOptions) -> set[str]:
+    """Concepts that the options take out of training beside those that choose the epoch, of all training concepts.
+
+    Raises
+    ------
+    InputError
+        When too few concepts are left on either side.
+    """
+    left = set(concepts)
+    if options.validation_concepts:
+        check_taken_out(options.validation_concepts, len(left))
+        left -= draw_concepts(left, options.validation_concepts, VALIDATION_SEED)
+    check_taken_out(options.calibration_concepts, len(left), "calibration")
+    return draw_concepts(left, options.calibration_concepts, CALIBRATION_SEED)
+
+
 def _one_each(trials: Trials) -> tuple[tuple[str, str], ...]:
     """One (subject, image) of every concept, by chance where several subjects saw it, so that rows are independent."""
     rows: dict[str, list[int]] = {}
@@ -107,7 +123,7 @@ def held_trials(
     """
     pairs = (*held.temperature, *held.calibration)
     single = {
-        subject: _single_trials(
+        subject: single_trials(
             study.recording(subject), [image for who, image in pairs if who == subject], channels, window
         )
         for subject in sorted({who for who, _ in pairs})
@@ -126,9 +142,10 @@ def held_trials(
     return found
 
 
-def _single_trials(
-    recording: Recording, images: Sequence[str], channels: Sequence[str], window: tuple[float, float] | None
+def single_trials(
+    recording: Recording, images: Sequence[str], channels: Sequence[str] | None, window: tuple[float, float] | None
 ) -> Trials:
+    """Every training trial of some images."""
     plan = recording.select("train", channels, window, average=False)
     rows = plan.rows[recording.trials["image"].iloc[plan.rows].isin(images).to_numpy()]
     return recording.read(Selection(rows, np.arange(len(rows)), rows, plan.region))

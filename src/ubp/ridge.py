@@ -24,7 +24,7 @@ class RidgeBaseline:
     Parameters
     ----------
     alphas : sequence of float
-        Penalties to choose from, by mean percentile rank.
+        Penalties to choose from, by mean percentile rank; a single one is taken as it is.
     n_folds : int
     """
 
@@ -43,6 +43,12 @@ class RidgeBaseline:
             Concept of each trial; a concept is never in two folds.
         """
         flat = signals.reshape(len(signals), -1).astype(np.float64)
+        self.alpha_ = self.alphas[0] if len(self.alphas) == 1 else self._choose(flat, vision, concepts)
+        self._scale(flat, vision)
+        self.ridge_ = Ridge(alpha=self.alpha_, fit_intercept=False).fit(self.scaled(flat), self.centre(vision))
+        return self
+
+    def _choose(self, flat: np.ndarray, vision: np.ndarray, concepts: Sequence[str]) -> float:
         scores = np.zeros(len(self.alphas))
         folds = min(self.n_folds, len(set(concepts)))
         if folds < 2:
@@ -56,10 +62,7 @@ class RidgeBaseline:
             for index, predicted in enumerate(path):
                 rank = ranks(cosine_similarity(predicted, centred[held_rows]), target)
                 scores[index] += mean_percentile_rank(rank, len(held_rows))
-        self.alpha_ = self.alphas[int(np.argmax(scores))]
-        self._scale(flat, vision)
-        self.ridge_ = Ridge(alpha=self.alpha_, fit_intercept=False).fit(self.scaled(flat), self.centre(vision))
-        return self
+        return self.alphas[int(np.argmax(scores))]
 
     def _scale(self, flat: np.ndarray, vision: np.ndarray) -> None:
         self.mean_, deviation = flat.mean(axis=0), flat.std(axis=0)
@@ -76,7 +79,8 @@ class RidgeBaseline:
 
     def predict(self, signals: np.ndarray) -> np.ndarray:
         """Predicted embeddings minus the training mean, shape (n_trials, embed_dim), float32."""
-        return self.ridge_.predict(self.scaled(signals.reshape(len(signals), -1))).astype(np.float32)
+        predicted = self.ridge_.predict(self.scaled(signals.reshape(len(signals), -1)))
+        return predicted.reshape(len(signals), -1).astype(np.float32)
 
 
 def ridge_path(

@@ -1,7 +1,8 @@
 """What a job trains on: its trials, split and scaled, the images of each, and those that choose the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,11 +10,21 @@ import torch
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.held_out import HeldOut, split_training
-from ubp.images.features import FeatureStore
+from ubp.images.levels import Level
 from ubp.job import Job
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.randomness import derive_seed
 from ubp.text import TextFeatures
+
+
+class ImageVectors(Protocol):
+    """Where unit vectors of images come from: a :class:`ubp.images.features.FeatureStore`, or arrays."""
+
+    def ladder(self, levels: Sequence[Level], images: Sequence[str] | None = None) -> torch.Tensor:
+        """Vectors at several levels, float32 of shape (n_levels, n_images, embed_dim)."""
+
+    def vectors(self, level: Level, images: Sequence[str] | None = None) -> np.ndarray:
+        """Vectors at one level, float32 of shape (n_images, embed_dim)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def scale_signals(trials: Trials, standardise: bool) -> tuple[torch.Tensor, torc
 
 def image_pairs(
     trials: Trials,
-    store: FeatureStore,
+    store: ImageVectors,
     job: Job,
     signals: torch.Tensor | None = None,
     text: TextFeatures | None = None,
@@ -97,7 +108,7 @@ def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
 
 def validation_gallery(
     trials: Trials,
-    store: FeatureStore,
+    store: ImageVectors,
     job: Job,
     scale: tuple[torch.Tensor, torch.Tensor],
     training: Trials,

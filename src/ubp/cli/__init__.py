@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from ubp.cli import (  # noqa: F401  (each registers its commands)
+    ablating,
     comparing,
     data,
     grid,

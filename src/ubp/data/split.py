@@ -1,5 +1,6 @@
 """Which trials train and which test: within a subject, across subjects, and validation concepts out of train."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,12 @@ def check_taken_out(number: int, n_concepts: int, purpose: str = "validation", w
         )
 
 
+def draw_concepts(concepts: Iterable[str], number: int, seed: int = 0) -> set[str]:
+    """So many of the concepts; the choice depends on the set of concepts and not on their order."""
+    names = np.array(sorted(set(concepts)))
+    return set(np.random.default_rng(seed).permutation(names)[:number].tolist())
+
+
 def validation_split(
     trials: Trials,
     n_concepts: int | None = None,
@@ -168,14 +175,14 @@ def validation_split(
     InputError
         When not exactly one of `n_concepts` and `fraction` is given, or fewer than 2 concepts remain on either side.
     """
-    concepts = np.array(sorted(set(trials.concepts)))
+    concepts = set(trials.concepts)
     if (n_concepts is None) == (fraction is None):
         raise InputError("A validation split needs either a number of concepts or a fraction of them; give one.")
     if fraction is not None and not 0 < fraction < 1:
         raise InputError(f"The validation fraction is {fraction:g}; expected a number between 0 and 1.")
     number = n_concepts if n_concepts is not None else round((fraction or 0) * len(concepts))
     check_taken_out(number, len(concepts), purpose)
-    chosen = set(np.random.default_rng(seed).permutation(concepts)[:number].tolist())
+    chosen = draw_concepts(concepts, number, seed)
     held = np.array([concept in chosen for concept in trials.concepts])
     rows = np.flatnonzero(held)
     if one_image_per_concept:
