@@ -59,6 +59,11 @@ class Retriever:
             )
         self._confidence: dict[int, Confidence] = {}
 
+    @property
+    def directions(self) -> np.ndarray:
+        """Unit vectors of the gallery's images where the model embeds signals, of shape (n_gallery, embed_dim)."""
+        return self._images
+
     @classmethod
     def load(
         cls,

@@ -8,6 +8,7 @@ from cyclopts import CycloptsError
 from ubp.cli import (  # noqa: F401  (each registers its commands)
     comparing,
     data,
+    exploring,
     grid,
     images,
     importing,

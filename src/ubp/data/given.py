@@ -240,8 +240,12 @@ def read_array(path: Path) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; {EXPECTED}.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as an array of numbers ({error}); {EXPECTED}.") from error
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise InputError(f"{path} cannot be read as an array of numbers ({reason}); {EXPECTED}.") from error
+    if not isinstance(array, np.ndarray):  # NumPy opens archives whatever they are called
+        array.close()
+        raise InputError(f"{path} is an archive and not an array of numbers; {EXPECTED}.")
     return array
 
 

@@ -1,0 +1,259 @@
+"""What the page shows, as plain content: everything but the serving of it."""
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ubp.calibration import Calibration
+from ubp.config import Common
+from ubp.conformal import COVERAGES
+from ubp.data.given import GivenSignals
+from ubp.data.sensors import Sensors, find_sensors
+from ubp.data.study import Study
+from ubp.device import pick_device
+from ubp.errors import InputError
+from ubp.evaluate import larger_k
+from ubp.explore.answers import Answered, answer
+from ubp.explore.embedding_map import EmbeddingMap, embedding_map
+from ubp.explore.facts import protocol, scores, settings, shortened
+from ubp.explore.head_map import HeadMap, head_map
+from ubp.explore.pictures import Pictures
+from ubp.explore.shown import Shown, source_entry
+from ubp.explore.sources import Source, study_sources, uploaded_source
+from ubp.image_gallery import open_gallery
+from ubp.model import Model
+from ubp.retrieve import NO_CONFIDENCE, Retriever
+
+HUBS, SIMILAR = 6, 8
+KEPT_ANSWERS, KEPT_RESULTS, KEPT_UPLOADS = 16, 256, 3
+
+
+class Session:
+    """A model with a study to explore it on; several threads may ask at once.
+
+    Parameters
+    ----------
+    retriever : Retriever
+        With all test images of the study.
+    study : Study
+
+    Raises
+    ------
+    InputError
+        When the model takes no subject of the study.
+    """
+
+    def __init__(self, retriever: Retriever, study: Study) -> None:
+        self.retriever, self.study = retriever, study
+        self.about = retriever.model.description
+        self.sources, self.refused = study_sources(study, retriever)
+        if not self.sources:
+            raise InputError(next(iter(self.refused.values())))
+        gallery = retriever.gallery
+        self.row = {image: place for place, image in enumerate(gallery.images)}
+        size = gallery.size or 224
+        self.pictures = Pictures(study.image_folder, gallery.images, self.about.preset, size, gallery.interpolation)
+        self.shown = Shown(self.row, gallery.names or {})
+        self.notes = self._notes()
+        self._k = larger_k(study)
+        self._answers: OrderedDict[tuple[str, str], Answered] = OrderedDict()
+        self._kept: dict[tuple[str, ...], Any] = {}
+        self._uploads = 0
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls, model: Path | str, study: Path | str, encoder: str | None = None, common: Common = Common()
+    ) -> "Session":
+        """Open a model's folder and a study.
+
+        Raises
+        ------
+        InputError
+            When either cannot be used.
+        """
+        opened = Study.open(study, common.allow_shared_concepts)
+        loaded = Model.load(model, str(pick_device(common.device)))
+        gallery = open_gallery(opened.root, loaded.description, encoder=encoder, common=common)
+        return cls(Retriever(loaded, gallery, Calibration.load(model, loaded.description)), opened)
+
+    def overview(self) -> dict[str, Any]:
+        """What does not change while the page is open, and what there is to browse."""
+        with self._lock:
+            sources = list(self.sources.values())
+        return {
+            "model": {"title": f"{self.about.method}, {self.about.subject}, seed {self.about.seed}"},
+            "study": {"title": self.study.info.name, "modality": self.study.info.modality},
+            "settings": settings(self.about),
+            "encoder": shortened(self.about.vision_encoder),
+            "sources": [source_entry(source) for source in sources],
+            "refused": self.refused,
+            "calibrated": self.retriever.calibration is not None,
+            "no_confidence": None if self.retriever.calibration else NO_CONFIDENCE,
+            "coverages": [f"{100 * coverage:g}" for coverage in COVERAGES],
+            "blur": {
+                "size": self.pictures.size,
+                "widest": self.pictures.widest,
+                "marks": list(self.pictures.marks),
+                "base": self.about.preset.base.name,
+            },
+            "signal": {"times": self.about.sfreq is not None, "channels": list(self.about.channels)},
+            "notes": self.notes,
+        }
+
+    def source(self, name: str, repetitions: str) -> dict[str, Any]:
+        """All queries of a source, how well they are answered, and which images stand above the seen one."""
+        source, answered = self._answered(name, repetitions)
+        found = self._once(("scores", name, repetitions), lambda: scores(source, repetitions, answered, self._k))
+        return {
+            "queries": [self.shown.query(answered, query) for query in range(len(answered.rank))],
+            "protocol": protocol(source, answered),
+            "scores": found,
+            "known": int((answered.target >= 0).sum()),
+            "above": self.shown.above(answered, HUBS),
+            "notes": list(dict.fromkeys((*source.notes, *answered.found.notes))),
+        }
+
+    def trial(self, name: str, repetitions: str, query: int) -> dict[str, Any]:
+        """One query: its ranking, probabilities and sets, and the brain signals most like it."""
+        _, answered = self._answered(name, repetitions)
+        _check_query(answered, query)
+        return self.shown.trial(answered, query)
+
+    def confusions(self, name: str, repetitions: str, query: int) -> dict[str, Any]:
+        """Images that stand above the seen one most often over all single trials of it."""
+        source, answered = self._answered(name, repetitions)
+        _check_query(answered, query)
+        if answered.target[query] < 0:
+            return {"trials": 0, "first": 0, "above": []}
+        key = "confusions", name, answered.queries.images[query]
+        return cast(dict[str, Any], self._once(key, lambda: self._confusions(source, key[-1])))
+
+    def signal(self, name: str, repetitions: str, query: int) -> np.ndarray:
+        """Signals of a query as the model takes them, float32 of shape (n_channels, n_times)."""
+        _, answered = self._answered(name, repetitions)
+        _check_query(answered, query)
+        return np.ascontiguousarray(answered.queries.signals[query], "<f4")
+
+    def times(self) -> list[float] | None:
+        """Of the samples, in seconds; None where there are no times."""
+        if self.about.sfreq is None:
+            return None
+        return ((self.about.tmin or 0.0) + np.arange(self.about.n_times) / self.about.sfreq).tolist()
+
+    def head(self) -> HeadMap | str:
+        """A head for the model's channels with its places among them first; or why there is none."""
+        return cast(HeadMap | str, self._once(("head",), self._head))
+
+    def sensors(self) -> Sensors | str:
+        """Which of the model's channels have a place on a head; or why none has."""
+        return cast(Sensors | str, self._once(("sensors",), self._sensors))
+
+    def plane(self, name: str, repetitions: str) -> dict[str, Any]:
+        """Images and queries of a source on a plane, rounded to what a screen shows."""
+        source, answered = self._answered(name, repetitions)
+        made: EmbeddingMap = self._once(
+            ("plane", name, repetitions), lambda: embedding_map(source.retriever.directions, answered.brain)
+        )
+        return {
+            "images": made.images.round(4).tolist(),
+            "rows": [self.row[image] for image in answered.found.gallery],
+            "brain": made.brain.round(4).tolist(),
+            "targets": answered.target.tolist(),
+            "explained": made.explained,
+        }
+
+    def add(self, given: GivenSignals, title: str, multiply: float = 1.0) -> dict[str, Any]:
+        """Take a recording in; the oldest of more than `KEPT_UPLOADS` is forgotten.
+
+        Raises
+        ------
+        InputError
+            When the model cannot take it.
+        """
+        source = uploaded_source("", title, given, self.retriever, multiply)
+        with self._lock:
+            self._uploads += 1
+            source = replace(source, name=f"upload-{self._uploads}")
+            self.sources[source.name] = source
+            brought = [name for name, one in self.sources.items() if not one.from_study]
+            for name in brought[:-KEPT_UPLOADS]:
+                del self.sources[name]
+                self._forget(name)
+        return source_entry(source)
+
+    def warm(self) -> None:
+        """Answer all queries of the model's own subject ahead of the page, at every number of repetitions."""
+        first = next(iter(self.sources.values()))
+        with contextlib.suppress(InputError):  # the page tells it when it asks
+            self.head()
+            for repetitions in reversed(first.repetitions):
+                self.source(first.name, repetitions)
+                self.plane(first.name, repetitions)
+
+    def _answered(self, name: str, repetitions: str) -> tuple[Source, Answered]:
+        with self._lock:
+            source = self.sources.get(name)
+            if source is None:
+                known = ", ".join(self.sources)
+                raise InputError(
+                    f"There is no recording {name[:40]!r} here; expected one of {known}, so load it again."
+                )
+            key = name, repetitions
+            if key not in self._answers:
+                self._answers[key] = answer(source, source.queries(repetitions))
+                for old in list(self._answers)[:-KEPT_ANSWERS]:
+                    del self._answers[old]
+            self._answers.move_to_end(key)
+            return source, self._answers[key]
+
+    def _confusions(self, source: Source, image: str) -> dict[str, Any]:
+        single = answer(source, source.trials_of(image))
+        above = self.shown.above(single, SIMILAR)
+        return {"trials": len(single.rank), "first": int((single.rank <= 1).sum()), "above": above}
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+                for old in list(self._kept)[:-KEPT_RESULTS]:
+                    del self._kept[old]
+            return self._kept[key]
+
+    def _forget(self, name: str) -> None:
+        for kept in (self._answers, self._kept):
+            for key in [key for key in kept if name in key]:
+                kept.pop(key)  # type: ignore[call-overload]
+
+    def _head(self) -> HeadMap | str:
+        sensors = self.sensors()
+        return sensors if isinstance(sensors, str) else head_map(sensors)
+
+    def _sensors(self) -> Sensors | str:
+        recording = self.study.recording(next(iter(self.sources)))
+        table = recording.channels.assign(key=recording.channels["name"].str.strip().str.casefold())
+        places = [table.index[table["key"] == name.strip().casefold()][0] for name in self.about.channels]
+        return find_sensors(recording.channels.iloc[places].reset_index(drop=True))
+
+    def _notes(self) -> list[str]:
+        """What holds for everything on the page."""
+        people = sorted({self.about.subject, *self.about.trained_on})
+        same = set(people) <= set(self.study.subjects)
+        if not same or self.study.fingerprint(people) != self.about.study_fingerprint:
+            return [
+                f"{self.study.info.name} is not the study that the model was trained on ({self.about.study}): whether "
+                "its test images were part of the training is not known."
+            ]
+        return []
+
+
+def _check_query(answered: Answered, query: int) -> None:
+    n = len(answered.rank)
+    if not 0 <= query < n:
+        raise InputError(f"There is no query {query}; expected a number from 0 to {n - 1}.")
