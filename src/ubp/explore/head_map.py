@@ -38,8 +38,8 @@ class HeadMap:
 def flat(places: np.ndarray) -> np.ndarray:
     r"""Azimuthal equidistant projection of places on a head about the origin.
 
-    A direction :math:`\theta` away from the top comes to lie :math:`\theta / (\pi / 2)` from the middle, so the circle of
-    radius 1 is level with the origin. mne draws its maps so too.
+    A direction :math:`\theta` away from the top comes to lie :math:`\theta / (\pi / 2)` from the middle, so the circle
+    of radius 1 is level with the origin. mne draws its maps so too.
 
     Parameters
     ----------

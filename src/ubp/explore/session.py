@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ubp.adapt import find_channels
 from ubp.calibration import Calibration
 from ubp.config import Common
 from ubp.conformal import COVERAGES
@@ -23,6 +23,7 @@ from ubp.explore.answers import Answered, answer
 from ubp.explore.embedding_map import EmbeddingMap, embedding_map
 from ubp.explore.facts import protocol, scores, settings, shortened
 from ubp.explore.head_map import HeadMap, head_map
+from ubp.explore.kept import Kept
 from ubp.explore.pictures import Pictures
 from ubp.explore.shown import Shown, source_entry
 from ubp.explore.sources import Source, study_sources, uploaded_source
@@ -62,8 +63,8 @@ class Session:
         self.shown = Shown(self.row, gallery.names or {})
         self.notes = self._notes()
         self._k = larger_k(study)
-        self._answers: OrderedDict[tuple[str, str], Answered] = OrderedDict()
-        self._kept: dict[tuple[str, ...], Any] = {}
+        self._answers: Kept[Answered] = Kept(KEPT_ANSWERS)
+        self._results: Kept[Any] = Kept(KEPT_RESULTS)
         self._uploads = 0
         self._lock = threading.RLock()
 
@@ -185,7 +186,8 @@ class Session:
             brought = [name for name, one in self.sources.items() if not one.from_study]
             for name in brought[:-KEPT_UPLOADS]:
                 del self.sources[name]
-                self._forget(name)
+                self._answers.forget(name)
+                self._results.forget(name)
         return source_entry(source)
 
     def warm(self) -> None:
@@ -202,16 +204,9 @@ class Session:
             source = self.sources.get(name)
             if source is None:
                 known = ", ".join(self.sources)
-                raise InputError(
-                    f"There is no recording {name[:40]!r} here; expected one of {known}, so load it again."
-                )
-            key = name, repetitions
-            if key not in self._answers:
-                self._answers[key] = answer(source, source.queries(repetitions))
-                for old in list(self._answers)[:-KEPT_ANSWERS]:
-                    del self._answers[old]
-            self._answers.move_to_end(key)
-            return source, self._answers[key]
+                raise InputError(f"There is no recording {name[:40]!r}; expected one of {known}, so load it again.")
+            made = self._answers.get((name, repetitions), lambda: answer(source, source.queries(repetitions)))
+            return source, made
 
     def _confusions(self, source: Source, image: str) -> dict[str, Any]:
         single = answer(source, source.trials_of(image))
@@ -220,26 +215,16 @@ class Session:
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-                for old in list(self._kept)[:-KEPT_RESULTS]:
-                    del self._kept[old]
-            return self._kept[key]
-
-    def _forget(self, name: str) -> None:
-        for kept in (self._answers, self._kept):
-            for key in [key for key in kept if name in key]:
-                kept.pop(key)  # type: ignore[call-overload]
+            return self._results.get(key, make)
 
     def _head(self) -> HeadMap | str:
         sensors = self.sensors()
         return sensors if isinstance(sensors, str) else head_map(sensors)
 
     def _sensors(self) -> Sensors | str:
-        recording = self.study.recording(next(iter(self.sources)))
-        table = recording.channels.assign(key=recording.channels["name"].str.strip().str.casefold())
-        places = [table.index[table["key"] == name.strip().casefold()][0] for name in self.about.channels]
-        return find_sensors(recording.channels.iloc[places].reset_index(drop=True))
+        source = next(iter(self.sources.values()))
+        places, _ = find_channels(source.given, self.about)
+        return find_sensors(self.study.recording(source.name).channels.iloc[places].reset_index(drop=True))
 
     def _notes(self) -> list[str]:
         """What holds for everything on the page."""

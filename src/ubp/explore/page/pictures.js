@@ -1,0 +1,85 @@
+// The image that was seen with its blur, and images in strips.
+
+import { byId, make, show, write } from "./dom.js";
+import { blurred, thumbnail } from "./server.js";
+
+let about = null;
+let row = null;
+let wanted = 0;
+
+const width = () => 2 * Number(byId("blur").value) + 1;
+
+export function startBlur(blur) {
+  about = blur;
+  const slider = byId("blur");
+  slider.max = (blur.widest - 1) / 2;
+  slider.addEventListener("input", draw);
+  const marks = [{ width: 1, title: "crisp" }, ...blur.marks.filter((mark) => mark > 1).map((mark) => ({ width: mark }))];
+  byId("blur-marks").replaceChildren(
+    ...marks.map((mark) => {
+      const tick = make("span", {}, mark.title || String(mark.width));
+      tick.style.left = `${(100 * (mark.width - 1)) / (blur.widest - 1)}%`;
+      return tick;
+    }),
+  );
+}
+
+export function showSeen(trial) {
+  row = trial.row;
+  byId("seen-name").textContent = row === null ? trial.title : trial.name;
+  show("seen", row !== null);
+  show("seen-empty", row === null);
+  byId("blur").disabled = row === null;
+  if (row === null) {
+    byId("seen-empty").textContent = trial.name
+      ? "The image that was seen is not in the gallery."
+      : "The recording does not say what was seen.";
+    byId("seen").removeAttribute("src");
+  }
+  return draw();
+}
+
+async function draw() {
+  const current = width();
+  const mine = (wanted += 1);
+  const named = current === 1 ? "crisp" : `${current} pixels wide`;
+  byId("blur-value").textContent = named;
+  byId("blur").setAttribute("aria-valuetext", named);
+  write("blur-about", described(current));
+  if (row === null) return;
+  const next = new Image();
+  next.src = blurred(row, current);
+  try {
+    await next.decode();
+  } catch {
+    if (mine === wanted) byId("seen-empty").textContent = "The image cannot be shown.";
+    show("seen-empty", mine === wanted);
+    return;
+  }
+  if (mine !== wanted) return;
+  const seen = byId("seen");
+  seen.src = next.src;
+  seen.alt = `The image that was seen, ${named}`;
+  seen.dataset.width = current;
+}
+
+function described(current) {
+  const place = about.marks.indexOf(current);
+  const size = `of the ${about.size} the image encoder sees`;
+  if (place < 0) return `Kernel in pixels, ${size}; the model's gallery is at level ${about.base}.`;
+  if (about.marks.length < 3) return `The level the model was trained on, ${size}.`;
+  const role = ["for pairs that fit very well", "where every pair starts, and the gallery's level", "for pairs that fit badly"];
+  return `A level of the model's ladder: ${role[place]}.`;
+}
+
+export function tile(image, caption, detail, click) {
+  const picture =
+    image.row === null || image.row === undefined
+      ? make("span", { class: "blank" }, image.title || "?")
+      : make("img", { src: thumbnail(image.row), alt: "", width: 160, height: 160, loading: "lazy" });
+  const words = [make("span", { class: "caption" }, caption), detail ? make("span", { class: "detail" }, detail) : null];
+  if (!click) return make("div", { class: "tile", title: caption }, picture, ...words);
+  const button = make("button", { class: "tile", type: "button", title: `Go to ${caption}` }, picture, ...words);
+  button.addEventListener("click", click);
+  return button;
+}
