@@ -6,7 +6,7 @@ import numpy as np
 
 from ubp.data.sensors import Sensors
 
-SIZE = 48  # points along a side of the grid
+SIZE = 64  # points along a side of the grid
 REACH = 0.36  # how far from the nearest sensor values are drawn, in radii of the head
 
 

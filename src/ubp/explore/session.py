@@ -21,7 +21,7 @@ from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.explore.answers import Answered, answer
 from ubp.explore.embedding_map import EmbeddingMap, embedding_map
-from ubp.explore.facts import protocol, scores, settings, shortened
+from ubp.explore.facts import protocol, scores, settings
 from ubp.explore.head_map import HeadMap, head_map
 from ubp.explore.kept import Kept
 from ubp.explore.pictures import Pictures
@@ -89,10 +89,11 @@ class Session:
         with self._lock:
             sources = list(self.sources.values())
         return {
-            "model": {"title": f"{self.about.method}, {self.about.subject}, seed {self.about.seed}"},
-            "study": {"title": self.study.info.name, "modality": self.study.info.modality},
+            "model": {
+                "title": f"{self.about.method} for {self.about.subject}",
+                "subtitle": f"{self.study.info.name}, {self.about.setting}, seed {self.about.seed}",
+            },
             "settings": settings(self.about),
-            "encoder": shortened(self.about.vision_encoder),
             "sources": [source_entry(source) for source in sources],
             "refused": self.refused,
             "calibrated": self.retriever.calibration is not None,

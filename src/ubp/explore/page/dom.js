@@ -38,6 +38,9 @@ export function segments(id, choices, chosen, change) {
   byId(id).replaceChildren(legend, make("div", {}, ...labels));
 }
 
+// Names break after an underscore, as words do after a space.
+export const breakable = (name) => name.replaceAll("_", "_\u200b");
+
 export function percent(share) {
   const value = 100 * share;
   return `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)} %`;

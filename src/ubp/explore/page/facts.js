@@ -12,6 +12,7 @@ export function showFacts(found, general, ofStudy) {
   if (!rows.length) rows.push(make("p", {}, "This recording does not say what was seen, so there is no accuracy."));
   fill("scores", ...rows);
   const care = ofStudy ? " These are test trials: look at them, and choose no setting by them." : "";
+  write("ranking-protocol", found.protocol);
   write("protocol", `${found.protocol}${found.scores ? " Bars: 95 % bootstrap intervals over images; ticks: chance." : ""}${care}`);
   write("hubs-about", found.above.length ? `Above the seen image in so many of ${found.known} queries.` : "None stands above the seen one.");
   fill("hubs", ...found.above.map((one) => tile(one, one.name, `${one.count} ×`)));

@@ -102,7 +102,7 @@ function showSimilar(trial) {
 }
 
 function showConfusions(found, trial) {
-  let about = `In its ${found.trials} single trials the seen image came first ${found.first} times; these stood above it so often.`;
+  let about = `The seen image came first in ${found.first} of its ${found.trials} single trials; these stood above it in so many.`;
   if (found.trials === 1) about = found.first ? "Its one trial is answered right." : "These stood above it in its one trial.";
   if (!found.trials) about = trial.name ? "The seen image is not in the gallery." : "Nobody says what was seen.";
   else if (!found.above.length) about = `In its ${found.trials} single trials nothing stood above the seen image.`;
@@ -150,7 +150,8 @@ function remembered() {
 async function start() {
   const [overview, head] = await Promise.all([get("overview"), get("head")]);
   state.overview = overview;
-  byId("title").textContent = `${overview.model.title}, on ${overview.study.title}`;
+  byId("title").textContent = overview.model.title;
+  byId("subtitle").textContent = overview.model.subtitle;
   document.title = `${overview.model.title} – ubp explore`;
   startBlur(overview.blur);
   startRanking(overview);

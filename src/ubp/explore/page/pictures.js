@@ -1,6 +1,6 @@
 // The image that was seen with its blur, and images in strips.
 
-import { byId, make, show, write } from "./dom.js";
+import { breakable, byId, make, show, write } from "./dom.js";
 import { blurred, thumbnail } from "./server.js";
 
 let about = null;
@@ -77,7 +77,7 @@ export function tile(image, caption, detail, click) {
     image.row === null || image.row === undefined
       ? make("span", { class: "blank" }, image.title || "?")
       : make("img", { src: thumbnail(image.row), alt: "", width: 160, height: 160, loading: "lazy" });
-  const words = [make("span", { class: "caption" }, caption), detail ? make("span", { class: "detail" }, detail) : null];
+  const words = [make("span", { class: "caption" }, breakable(caption)), detail ? make("span", { class: "detail" }, detail) : null];
   if (!click) return make("div", { class: "tile", title: caption }, picture, ...words);
   const button = make("button", { class: "tile", type: "button", title: `Go to ${caption}` }, picture, ...words);
   button.addEventListener("click", click);

@@ -1,6 +1,6 @@
 // The ranked images of a trial, their probabilities, and the set that holds the seen one.
 
-import { byId, fill, make, percent, segments, show, write } from "./dom.js";
+import { breakable, byId, fill, make, percent, segments, show, write } from "./dom.js";
 import { tile } from "./pictures.js";
 import { thumbnail } from "./server.js";
 
@@ -51,7 +51,7 @@ function ranked(one, set) {
   bar.firstChild.style.width = `${100 * (one.probability === null ? Math.max(0, one.cosine) : one.probability)}%`;
   const marks = [];
   if (one.is_seen) marks.push(make("span", { class: "mark seen-mark" }, "seen"));
-  if (inside) marks.push(make("span", { class: "mark set-mark" }, `in ${coverage} % set`));
+  if (inside) marks.push(make("span", { class: "mark set-mark" }, `${coverage} % set`));
   const picture = make("img", { src: thumbnail(one.row), alt: "", width: 160, height: 160 });
   return make(
     "li",
@@ -59,7 +59,7 @@ function ranked(one, set) {
     make("span", { class: "frame" }, picture, make("b", {}, String(one.place))),
     make("span", { class: "value" }, value, one.probability === null ? make("small", {}, " cosine") : null),
     bar,
-    make("span", { class: "caption", title: one.name }, one.name),
+    make("span", { class: "caption", title: one.name }, breakable(one.name)),
     make("span", { class: "marks" }, ...marks),
   );
 }

@@ -15,7 +15,7 @@ export function startSignal(overview, made) {
   times = made.times;
   head = made.operator ? { ...made, operator: decode(made.operator) } : null;
   show("head-figure", Boolean(head));
-  write("head-about", head ? head.source : `No map of the head: ${made.reason}.`);
+  write("head-about", head ? `Red is above zero, blue below, drawn near sensors alone. ${head.source}` : `No map of the head: ${made.reason}.`);
   byId("time").addEventListener("input", () => pick(Number(byId("time").value)));
   for (const kind of ["pointermove", "pointerdown"]) {
     byId("traces").addEventListener(kind, (event) => {
@@ -117,6 +117,12 @@ function short(value) {
   return size >= 0.01 && size < 10000 ? value.toPrecision(2) : value.toExponential(0);
 }
 
+// 1, 2 or 5 times a power of ten, at least 1
+function round(step) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(step, 1)));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= step);
+}
+
 function largest(numbers) {
   let found = 0;
   for (const value of numbers) found = Math.max(found, Math.abs(value));
@@ -131,9 +137,11 @@ function drawTraces() {
   const x = (place) => LEFT + (place / (n - 1)) * (width - LEFT - RIGHT);
   context.textAlign = "center";
   context.textBaseline = "top";
-  const step = Math.max(1, Math.round(n / Math.max(2, Math.floor((width - LEFT) / 90))));
-  for (let place = 0; place < n; place += step) {
-    if (x(place) < width - 24) context.fillText(times ? String(Math.round(1000 * times[place])) : String(place), x(place), height - BOTTOM + 5);
+  const [first, last] = times ? [1000 * times[0], 1000 * times[n - 1]] : [0, n - 1];
+  const step = round((last - first) / Math.max(2, Math.floor((width - LEFT) / 80)));
+  for (let tick = Math.ceil(first / step) * step; tick <= last + 1e-6; tick += step) {
+    const at = x(((tick - first) / (last - first)) * (n - 1));
+    if (at < width - 18) context.fillText(String(Math.round(tick)), at, height - BOTTOM + 5);
   }
   context.fillText(times ? "ms from image onset" : "sample", (LEFT + width) / 2, height - 14);
   context.lineWidth = 1.1;
