@@ -108,7 +108,7 @@ def test_a_signal_is_what_the_model_takes(session, explored):
 
 
 def test_confusions_are_counted_over_single_trials_of_the_image(session, explored):
-    row, ranking = evaluated(explored, average=False)
+    _, ranking = evaluated(explored, average=False)
     for query in range(12):
         image = sorted(set(ranking.queries))[query]
         counts, first, trials = {}, 0, 0

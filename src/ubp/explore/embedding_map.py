@@ -41,8 +41,11 @@ def embedding_map(images: np.ndarray, brain: np.ndarray) -> EmbeddingMap:
 
     n_components = min(2, len(images) - 1, images.shape[1])
     pca = PCA(n_components, svd_solver="randomized", random_state=0, iterated_power=7)
+    images = np.asarray(images, np.float64)
     placed = np.zeros((len(images), 2))
-    placed[:, :n_components] = pca.fit_transform(np.asarray(images, np.float64))
+    with np.errstate(invalid="ignore"):  # of images that are all alike
+        pca.fit(images)
+    placed[:, :n_components] = pca.transform(images)
     moved = np.zeros((len(brain), 2))
     centred = np.asarray(brain, np.float64) - np.mean(brain, axis=0, dtype=np.float64)
     moved[:, :n_components] = centred @ pca.components_.T

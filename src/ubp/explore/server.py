@@ -20,7 +20,7 @@ from ubp.errors import InputError
 from ubp.explore.guard import Application, Guard
 from ubp.explore.head_map import HeadMap
 from ubp.explore.session import Session
-from ubp.explore.uploads import receive, take, temporary_folder, title_of, too_large
+from ubp.explore.uploads import TooLarge, receive, take, temporary_folder, title_of
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FAILED = "Something failed in the program; the terminal where it was started says what."
@@ -101,7 +101,7 @@ def application(session: Session, *, loopback: bool = True, most_bytes: int = 50
         title, kind = title_of(request.query_params.get("name", ""))
         multiply = _multiply(request.query_params.get("multiply", "1"))
         if _length(request) > most_bytes:
-            raise too_large(title, most_bytes)
+            raise TooLarge(title, most_bytes)
         if busy:
             raise InputError("Another recording is being read; wait until that is done.")
         busy.add(title)
@@ -132,6 +132,8 @@ def _told(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request],
     async def told(request: Request) -> Response:
         try:
             return await view(request)
+        except TooLarge as error:
+            return _error(str(error), 413, {"connection": "close"})
         except InputError as error:
             return _error(str(error), 400)
         except ClientDisconnect:
@@ -154,8 +156,8 @@ def _json(view: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Awai
     return _plain(answered)
 
 
-def _error(sentence: str, status: int) -> Response:
-    return JSONResponse({"error": " ".join(sentence.split())}, status)
+def _error(sentence: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": " ".join(sentence.split())}, status, headers)
 
 
 def _http_error(request: Request, error: HTTPException) -> Response:

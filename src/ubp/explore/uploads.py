@@ -49,17 +49,18 @@ async def receive(stream: AsyncIterator[bytes], path: Path, title: str, most_byt
         async for part in stream:
             size += len(part)
             if size > most_bytes:
-                raise too_large(title, most_bytes)
+                raise TooLarge(title, most_bytes)
             handle.write(part)
     if not size:
         raise InputError(f"{title} is empty; expected a recording.")
 
 
-def too_large(title: str, most_bytes: int) -> InputError:
-    """What to say of a file beyond the bound."""
-    return InputError(
-        f"{title} has more than {most_bytes / 2**20:g} MB; take fewer trials, or start with a larger --max-upload-mb."
-    )
+class TooLarge(InputError):
+    """A file beyond the bound; whoever sends it is not listened to any longer."""
+
+    def __init__(self, title: str, most_bytes: int) -> None:
+        allowed = f"{most_bytes / 2**20:g} MB"
+        super().__init__(f"{title} has more than {allowed}; take fewer trials, or start with a larger --max-upload-mb.")
 
 
 def take(session: Session, path: Path, title: str, multiply: float) -> dict[str, Any]:
