@@ -12,7 +12,7 @@ import requests
 import uvicorn
 
 from conftest import make_study
-from ubp.commands.exploring import listen
+from ubp.commands.exploring import SERVING, listen
 from ubp.config import Common, TrainOptions, preset
 from ubp.data.study import Study
 from ubp.experiment import train
@@ -59,10 +59,7 @@ def make_explored(place, options=OPTIONS, seed=0, electrodes=ELECTRODES):
 def served(session, most_bytes=MOST_BYTES, host="127.0.0.1"):
     """Address of a server in a thread."""
     listener = listen(host, 0)
-    config = uvicorn.Config(
-        application(session, most_bytes=most_bytes), log_level="critical", access_log=False, lifespan="off", ws="none"
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(application(session, most_bytes=most_bytes), **SERVING))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

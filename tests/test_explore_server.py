@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+import uvicorn
 
 from bad_uploads import HTML, bad_uploads, epochs_of, fif, hidden_directory
 from explored import MOST_BYTES, N_TIMES, left_behind, served, upload
@@ -25,7 +27,7 @@ from ubp.cli import main
 from ubp.data.to_epochs import to_epochs
 from ubp.errors import InputError
 from ubp.explore.guard import HEADERS, is_loopback
-from ubp.explore.server import page_files
+from ubp.explore.server import FAILED, page_files
 from ubp.explore.uploads import title_of
 
 
@@ -98,6 +100,18 @@ def test_every_answer_forbids_the_browser_what_the_page_does_not_need(base):
     assert "http" not in policy
 
 
+FORBIDDEN = (
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "eval(",
+    "Function(",
+    " style=",
+    " onclick",
+)
+
+
 def test_the_page_names_no_other_host_and_makes_no_markup_of_text():
     files = page_files()
     assert {"index.html", "page.css", "main.js", "icon.svg"} <= set(files)
@@ -105,16 +119,7 @@ def test_the_page_names_no_other_host_and_makes_no_markup_of_text():
         text = content.decode()
         found = set(re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]+", text)) - {"http://www.w3.org"}
         assert not found, name
-        for word in (
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "Function(",
-            " style=",
-            " onclick",
-        ):
+        for word in FORBIDDEN:
             assert word not in text, (name, word)
 
 
@@ -128,7 +133,8 @@ def test_what_is_not_there_is_told(base):
     for query in ("", "x", "-1", "1e3", "٣", "99999999999", "1.0"):
         assert "is no number" in told(get(base, "/api/trial", params={**asked, "query": query}))
     assert "no query 12" in told(get(base, "/api/trial", params={**asked, "query": "12"}))
-    assert "no recording" in told(get(base, "/api/trial"))
+    assert "no recording" in told(get(base, "/api/trial", params={"query": "0"}))
+    assert "is no number" in told(get(base, "/api/trial"))
     assert "no repetitions" in told(get(base, "/api/source", params={"source": "sub-01", "repetitions": "64"}))
 
 
@@ -175,14 +181,15 @@ def test_only_names_of_this_machine_are_answered(base):
     port = base.rsplit(":", 1)[1]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost", f"[::1]:{port}", f"LOCALHOST:{port}"):
         assert get(base, "/api/overview", headers={"host": host}).status_code == 200
-    for host in (
+    foreign = (
         f"evil.example:{port}",
         "evil.example",
         "127.0.0.1.evil.example",
         "localhost.evil.example",
         "10.0.0.1",
         "",
-    ):
+    )
+    for host in foreign:
         response = get(base, "/api/overview", headers={"host": host})
         assert response.status_code in (400, 403), host
         assert "sub-01" not in response.text
@@ -201,9 +208,8 @@ def test_only_the_page_itself_may_send_something(base):
         assert upload(base, "a.npy", array, **headers).status_code == 403
     bare = requests.post(f"{base}/api/upload", params={"name": "a.npy"}, data=array, timeout=60)
     assert bare.status_code == 403
-    assert (
-        requests.options(f"{base}/api/upload", headers={"origin": "http://evil.example"}, timeout=60).status_code == 403
-    )
+    asking = requests.options(f"{base}/api/upload", headers={"origin": "http://evil.example"}, timeout=60)
+    assert asking.status_code == 403
 
 
 def npy(n=3, seed=0):
@@ -295,7 +301,7 @@ def test_a_file_leads_mne_to_no_other(base, tmp_path, other):
 
 def test_an_upload_is_bounded_while_it_is_read(base):
     large = npy(n=2 * MOST_BYTES // (4 * 6 * N_TIMES))
-    assert "has more than" in told(upload(base, "large.npy", large))
+    assert "has more than" in told(upload(base, "large.npy", large), 413)
 
     sent = []
 
@@ -305,7 +311,7 @@ def test_an_upload_is_bounded_while_it_is_read(base):
             yield bytes(100_000)
 
     with contextlib.suppress(requests.ConnectionError):
-        assert "has more than" in told(upload(base, "endless.npy", endless()))
+        assert "has more than" in told(upload(base, "endless.npy", endless()), 413)
     assert len(sent) < 5000
     assert left_behind() == []
     assert get(base, "/api/overview").status_code == 200
@@ -333,7 +339,7 @@ def test_names_of_files_are_no_paths():
     assert title_of("a\x00\n\u202eb.npy") == ("ab.npy", ".npy")
     long, _ = title_of("x" * 5000 + ".npy")
     assert len(long) == 80
-    for name in ("", "..", "a", "a.npz", ".npy/..", "a.npy/"):
+    for name in ("", "..", "a", "a.npz", ".npy/..", ".npy"):
         with pytest.raises(InputError) as error:
             title_of(name)
         one_sentence(error, "expected epochs (-epo.fif)")
@@ -385,12 +391,30 @@ def test_the_command_listens_on_loopback_until_it_is_stopped(explored):
         assert rest.strip() == "Stopped."
 
 
-def test_another_address_comes_with_a_warning(explored):
-    with command(explored, "--port", "0", "--host", "0.0.0.0") as (process, said):
-        assert "Warning: 0.0.0.0 can be reached from other machines" in said
-        assert listening(psutil.Process(process.pid)) == {"0.0.0.0"}
-        base = re.search(r"http://127\.0\.0\.1:\d+", said).group()
-        assert get(base, "/api/overview", headers={"host": "my-machine:80"}).status_code == 200
+def test_another_address_comes_with_a_warning(explored, capfd, monkeypatch):
+    found = {}
+    run = uvicorn.Server.run
+
+    def visited(server, sockets):
+        thread = threading.Thread(target=run, args=(server, sockets))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        base = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        found["host"] = sockets[0].getsockname()[0]
+        found["status"] = get(base, "/api/overview", headers={"host": "my-machine:80"}).status_code
+        server.should_exit = True
+        thread.join(30)
+
+    monkeypatch.setattr(uvicorn.Server, "run", visited)
+    options = ["--host", "0.0.0.0", "--port", "0", "--no-browser", "--store", str(explored.common.store)]
+    with pytest.raises(SystemExit) as stop:
+        main(["explore", str(explored.model), str(explored.study.root), *options])
+    assert not stop.value.code
+    printed = capfd.readouterr()
+    assert found == {"host": "0.0.0.0", "status": 200}
+    assert "Warning: 0.0.0.0 can be reached from other machines" in printed.err
+    assert "http://127.0.0.1:" in printed.out
 
 
 @pytest.mark.parametrize(
@@ -436,6 +460,18 @@ def test_a_missing_server_is_told_with_what_to_install(explored, capsys, monkeyp
         main(["explore", str(explored.model), str(explored.study.root), "--no-browser"])
     assert stop.value.code == 1
     assert "pip install 'ubp[web]'" in capsys.readouterr().err
+
+
+def test_a_failure_of_the_program_is_told_and_the_page_stays_alive(base, session, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a secret of the program")
+
+    monkeypatch.setattr(session, "trial", fail)
+    response = get(base, "/api/trial", params={"source": "sub-01", "repetitions": "all", "query": 0})
+    assert told(response, 500) == FAILED
+    assert response.headers["x-content-type-options"] == "nosniff"
+    monkeypatch.undo()
+    assert get(base, "/api/trial", params={"source": "sub-01", "repetitions": "all", "query": 0}).status_code == 200
 
 
 def test_several_ask_at_once(base, session):

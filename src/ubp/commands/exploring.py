@@ -6,12 +6,21 @@ import sys
 import threading
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from ubp.config import Common
 from ubp.errors import InputError, UbpError
 from ubp.explore.guard import is_loopback
 from ubp.progress import messages, say
 
+SERVING: dict[str, Any] = {
+    "log_level": "warning",
+    "access_log": False,
+    "server_header": False,
+    "lifespan": "off",
+    "ws": "none",
+    "timeout_graceful_shutdown": 2,
+}
 MISSING = "A page needs a server; install it with: pip install 'ubp[web]'."
 
 
@@ -55,16 +64,7 @@ def explore(
         threading.Thread(target=session.warm, daemon=True).start()
         if browser and has_screen():
             webbrowser.open(address)
-        config = uvicorn.Config(
-            served,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=2,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(served, **SERVING)).run(sockets=[listener])
     except KeyboardInterrupt:
         say("Stopped.")
     finally:

@@ -36,8 +36,8 @@ export function startUpload(overview, taken) {
     try {
       const source = await send(file, byId("upload-multiply").value.trim() || "1", sending.signal);
       byId("upload-form").reset();
-      dialog.close();
       await taken(source);
+      dialog.close();
     } catch (error) {
       if (error.name !== "AbortError") problem(error.message);
     } finally {
