@@ -36,11 +36,11 @@ class Answered:
 def answer(source: Source, queries: Queries) -> Answered:
     """Let a model answer queries of a source."""
     subject = source.given.subject
-    found = source.retriever.rank(queries, subject)
-    brain = unit(source.retriever.model.embed(queries.signals, subject))
+        brain = source.retriever.model.embed(queries.signals, subject)
+    found = source.retriever.rank(queries, subject, brain)
     column = {image: place for place, image in enumerate(found.gallery)}
     target = np.array([column.get(image, -1) for image in queries.images])
-    return Answered(queries, brain, found, found.rank(), target)
+    return Answered(queries, unit(brain), found, found.rank(), target)
 
 
 def ranked_above(similarity: np.ndarray, target: np.ndarray) -> np.ndarray:

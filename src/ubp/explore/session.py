@@ -15,6 +15,7 @@ from ubp.config import Common
 from ubp.conformal import COVERAGES
 from ubp.data.given import GivenSignals
 from ubp.data.sensors import Sensors, find_sensors
+from ubp.data.stream import one_torch_thread
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
@@ -210,7 +211,8 @@ class Session:
             return source, made
 
     def _confusions(self, source: Source, image: str) -> dict[str, Any]:
-        single = answer(source, source.trials_of(image))
+        with one_torch_thread():  # a few trials, and cores that others keep busy
+            single = answer(source, source.trials_of(image))
         above = self.shown.above(single, SIMILAR)
         return {"trials": len(single.rank), "first": int((single.rank <= 1).sum()), "above": above}
 

@@ -21,6 +21,7 @@ async function turn(work) {
   stop.abort();
   stop = new AbortController();
   const mine = (state.turn += 1);
+  document.documentElement.dataset.turn = mine;
   busy(true);
   write("failure", "");
   try {
