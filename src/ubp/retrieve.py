@@ -147,7 +147,7 @@ class Retriever:
         """
         # to wake another thread costs more than a query takes, and much more where cores are busy
         with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
-                        brain = self.model.embed(queries.signals, subject) if brain is None else brain
+            brain = self.model.embed(queries.signals, subject) if brain is None else brain
             directions = unit(brain)
             similarity = _products(directions, self._images)
         notes = list(queries.notes)
