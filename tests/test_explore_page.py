@@ -383,7 +383,7 @@ def test_a_good_recording_is_browsed_after_its_upload(opened, explored, tmp_path
     assert page.locator("#trials .blank").all_inner_texts() == ["trial 0", "trial 1", "trial 2"]
     assert "does not say what was seen" in page.locator("#seen-empty").inner_text()
     assert "no accuracy" in page.locator("#scores").inner_text()
-    assert "Nobody can say" in headline(page)
+    assert "not known here" in headline(page)
     page.locator("#source").select_option("sub-01")
     ready(page)
     assert "comes" in headline(page)

@@ -141,7 +141,7 @@ class Retriever:
         ----------
         queries : Queries
         subject : str, optional
-                        Whose they are; by default the model's subject.
+            Whose they are; by default the model's subject.
         brain : array of shape (n, embed_dim), optional
             What :meth:`ubp.model.Model.embed` gave for them; by default it is asked.
         """

@@ -69,7 +69,7 @@ def check_alone(path: Path) -> None:
     """
     samples: dict[int, int] = {}
     pointers = []
-    for kind, position, content in _tags(path):
+    for kind, position, content in _tags(path, "expected epochs as mne saves them"):
         if kind in NAMES_OTHERS:
             raise InputError(
                 f"{path} continues in another file; expected whole epochs in one file, such as mne saves below 2 GB."
@@ -98,7 +98,7 @@ def _next_file(path: Path) -> str | None:
     return name
 
 
-def _tags(path: Path) -> Iterator[tuple[int, int, Callable[[], bytes]]]:
+def _tags(path: Path, remedy: str = "fetch it again") -> Iterator[tuple[int, int, Callable[[], bytes]]]:
     """Kind and position of every tag in the chain, and what reads its content."""
     size, position = path.stat().st_size, 0
     with path.open("rb") as handle:
@@ -110,12 +110,12 @@ def _tags(path: Path) -> Iterator[tuple[int, int, Callable[[], bytes]]]:
                 kind, _, length, following = TAG.unpack(header)
             end = position + TAG.size + length
             if (position == 0 and kind != FILE_ID) or length < 0 or following < NOWHERE:
-                raise InputError(f"{path} is not a FIF file, or damaged at byte {position}; fetch it again.")
+                raise InputError(f"{path} is not a FIF file, or damaged at byte {position}; {remedy}.")
             if end > size:
-                raise InputError(f"{path} is cut short: it ends at byte {size} of at least {end}; fetch it again.")
+                raise InputError(f"{path} is cut short: it ends at byte {size} of at least {end}; {remedy}.")
             yield kind, position, partial(handle.read, length)
             if following == NOWHERE:
                 return
             if BEHIND < following < end:
-                raise InputError(f"{path} is damaged at byte {position}; fetch it again.")
+                raise InputError(f"{path} is damaged at byte {position}; {remedy}.")
             position = following or end

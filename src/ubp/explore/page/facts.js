@@ -14,6 +14,7 @@ export function showFacts(found, general, ofStudy) {
   const care = ofStudy ? " These are test trials: look at them, and choose no setting by them." : "";
   write("ranking-protocol", found.protocol);
   write("protocol", `${found.protocol}${found.scores ? " Bars: 95 % bootstrap intervals over images; ticks: chance." : ""}${care}`);
+  show("hubs-block", found.known > 0);
   write("hubs-about", found.above.length ? `Above the seen image in so many of ${found.known} queries.` : "None stands above the seen one.");
   fill("hubs", ...found.above.map((one) => tile(one, one.name, `${one.count} ×`)));
   const notes = [...general, ...found.notes];

@@ -38,9 +38,9 @@ function draw() {
 }
 
 function headline() {
-  if (!trial.seen) return ["Nobody can say which of these is right."];
+  if (!trial.seen) return ["What was seen is not known here."];
   const place = trial.rank === 1 ? "first" : `at rank ${trial.rank}`;
-  const chance = trial.seen.probability === null ? "" : `, with ${percent(trial.seen.probability)}`;
+  const chance = trial.seen.probability === null ? "" : `, with probability ${percent(trial.seen.probability)}`;
   return ["The seen image comes ", make("strong", {}, place), ` of ${trial.gallery_size}${chance}.`];
 }
 

@@ -138,7 +138,7 @@ function drawTraces() {
   context.textAlign = "center";
   context.textBaseline = "top";
   const [first, last] = times ? [1000 * times[0], 1000 * times[n - 1]] : [0, n - 1];
-  const step = round((last - first) / Math.max(2, Math.floor((width - LEFT) / 80)));
+  const step = round((last - first) / Math.max(2, Math.floor((width - LEFT) / 60)));
   for (let tick = Math.ceil(first / step) * step; tick <= last + 1e-6; tick += step) {
     const at = x(((tick - first) / (last - first)) * (n - 1));
     if (at < width - 18) context.fillText(String(Math.round(tick)), at, height - BOTTOM + 5);
