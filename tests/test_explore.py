@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from explored import BLUR, ELECTRODES, N_TIMES, OPTIONS, REPETITIONS
 from sentences import one_sentence
 from ubp.adapt import adapt
+from ubp.config import Preset, preset
 from ubp.data.forward import CHANNELS
 from ubp.data.given import given_signals
 from ubp.data.sensors import find_sensors
@@ -27,9 +28,10 @@ from ubp.experiment import train
 from ubp.explore import sources
 from ubp.explore.answers import most, nearest, ranked_above
 from ubp.explore.embedding_map import embedding_map
-from ubp.explore.facts import shortened
+from ubp.explore.facts import marks, shortened
 from ubp.explore.head_map import flat, head_map
 from ubp.explore.kept import Kept
+from ubp.explore.pictures import Pictures
 from ubp.explore.session import KEPT_UPLOADS, Session
 from ubp.images.blur import Blur, blur
 from ubp.images.load import load_image
@@ -224,7 +226,7 @@ def test_the_head_has_the_models_channels(session):
 
 def test_the_blur_is_the_models(session, explored):
     pictures = session.pictures
-    assert (pictures.size, pictures.marks) == (96, (7, 13, 19))
+    assert (pictures.size, sorted(pictures.levels)) == (96, [7, 13, 19])
     assert pictures.widest % 2 == 1
     assert pictures.widest >= 25
     image = pictures.images[3]
@@ -239,6 +241,29 @@ def test_the_blur_is_the_models(session, explored):
         with pytest.raises(InputError, match="expected") as error:
             pictures.blurred(row, width)
         one_sentence(error)
+
+
+def test_marks_say_what_the_models_levels_are_for():
+    ladder = {mark["width"]: mark["purpose"] for mark in marks(BLUR)}
+    assert list(ladder) == [7, 13, 19]
+    assert "very well" in ladder[7]
+    assert "gallery" in ladder[13]
+    assert "badly" in ladder[19]
+    official = {mark["width"]: mark["purpose"] for mark in marks(preset("official"))}
+    assert list(official) == [45, 51]
+    assert "very well" in official[45]
+    assert "gallery" in official[45]
+    assert [mark["width"] for mark in marks(preset("vanilla"))] == [1]
+    assert marks(preset("grayscale")) == []
+
+
+def test_a_level_of_the_model_is_shown_as_it_is_and_others_in_proportion(session, explored):
+    wide = Blur(21, sigma=5.0, decay=2.0, fixation=(10, 20))
+    pictures = Pictures(explored.study.image_folder, session.pictures.images, Preset("blur", (wide,)), 96, "bilinear")
+    assert pictures.level_of(21) == wide
+    assert pictures.level_of(11) == replace(wide, width=11, sigma=5 * 11 / 21)
+    assert session.pictures.level_of(13) == BLUR.base
+    assert session.pictures.level_of(15) == replace(BLUR.base, width=15)
 
 
 def test_an_image_that_leaves_the_study_is_not_shown(explored, tmp_path):

@@ -179,7 +179,7 @@ def test_the_blur_slider_shows_the_blurred_image(opened, session):
     slider.fill("6")
     page.wait_for_selector("#seen[data-width='13']")
     assert "/0/13" in page.locator("#seen").get_attribute("src")
-    assert "gallery's level" in page.locator("#blur-about").inner_text()
+    assert "level of the gallery" in page.locator("#blur-about").inner_text()
     shown = page.evaluate(
         """() => { const one = document.getElementById("seen"); const canvas = document.createElement("canvas");
             canvas.width = one.naturalWidth; canvas.height = one.naturalHeight;

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from ubp.data.to_epochs import to_epochs
 from ubp.errors import InputError
 from ubp.explore.guard import HEADERS, is_loopback
 from ubp.explore.server import FAILED, page_files
+from ubp.explore.session import Session
 from ubp.explore.uploads import title_of
 
 
@@ -175,6 +177,22 @@ def test_no_file_outside_the_study_is_read(base, explored, form):
     for name in ("source", "trial", "plane", "signal", "confusions"):
         asked = {"source": urllib.parse.unquote(form.format(secret)), "repetitions": "all", "query": 0}
         assert word not in told(get(base, f"/api/{name}", params=asked))
+
+
+def test_a_link_out_of_the_study_is_not_followed_and_its_place_not_told(explored, tmp_path):
+    root = shutil.copytree(explored.study.root, tmp_path / "study")
+    session = Session.open(explored.model, root, common=explored.common)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(session.pictures.thumbnail(0))
+    image = root / "images" / session.pictures.images[4]
+    image.unlink()
+    image.symlink_to(secret)
+    with served(session) as base:
+        for path in ("/image/x/4", "/blurred/x/4/1", "/blurred/x/4/13"):
+            sentence = told(get(base, path))
+            assert "leaves" in sentence
+            assert str(tmp_path) not in sentence
+        assert get(base, "/image/x/5").status_code == 200
 
 
 def test_only_names_of_this_machine_are_answered(base):

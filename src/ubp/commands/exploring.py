@@ -46,7 +46,7 @@ def explore(
 
     if not 0 < max_upload_mb < 1 << 20:
         raise InputError(f"The largest upload is given as {max_upload_mb:g} MB; expected a number above 0.")
-    listener = listen(host, port)
+    listener, stop, ahead = listen(host, port), threading.Event(), None
     try:
         session = Session.open(model, study, encoder, common)
         loopback = is_loopback(host)
@@ -61,7 +61,8 @@ def explore(
                 soft_wrap=True,
             )
         say(f"Exploring {session.about.subject}, {session.about.method}: {address} (stop with Ctrl-C)")
-        threading.Thread(target=session.warm, daemon=True).start()
+        ahead = threading.Thread(target=session.warm, args=(stop,))
+        ahead.start()
         if browser and has_screen():
             webbrowser.open(address)
         uvicorn.Server(uvicorn.Config(served, **SERVING)).run(sockets=[listener])
@@ -69,6 +70,9 @@ def explore(
         say("Stopped.")
     finally:
         listener.close()
+        stop.set()
+        if ahead is not None:  # a thread that computes while Python ends would abort it
+            ahead.join()
 
 
 def listen(host: str, port: int) -> socket.socket:

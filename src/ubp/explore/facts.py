@@ -5,12 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from ubp.config import Preset
 from ubp.evaluate import Protocol, Ranking, score
 from ubp.explore.answers import Answered
 from ubp.explore.sources import EACH, Source
+from ubp.images.blur import Blur
 from ubp.model import Description
 
-ONE_PERSON = "every query is ranked alone, nothing is fitted on the test trials"
+PURPOSES = (
+    "for pairs that fit very well",
+    "where every pair starts, and the level of the gallery",
+    "for pairs that fit badly",
+)
+ALONE = ("of training, and of the gallery",)
+INDUCTIVE = "every query is ranked alone, nothing is fitted on the test trials"
 
 
 def settings(about: Description) -> list[tuple[str, str]]:
@@ -36,6 +44,16 @@ def settings(about: Description) -> list[tuple[str, str]]:
         ("seed", str(about.seed)),
         ("trained with", ", ".join(f"{name} {version}" for name, version in about.versions.items())),
     ]
+
+
+def marks(preset: Preset) -> list[dict[str, Any]]:
+    """Widths of the model's levels of blur, and what each is for."""
+    purposes = PURPOSES if preset.dynamic else ALONE
+    found: dict[int, list[str]] = {}
+    for level, purpose in zip(preset.ladder, purposes, strict=True):
+        if isinstance(level, Blur):
+            found.setdefault(level.width, []).append(purpose)
+    return [{"width": width, "purpose": ", ".join(found[width])} for width in sorted(found)]
 
 
 def shortened(encoder: str) -> str:
@@ -87,5 +105,5 @@ def protocol(source: Source, answered: Answered) -> str:
     whose = f"test trials of {source.title}" if source.from_study else f"your recording {source.title}"
     return (
         f"{len(answered.queries.names)} queries ({query}, {whose}) among {len(found.gallery)} test images at level "
-        f"{about.preset.base.name}; inductive: {ONE_PERSON}."
+        f"{about.preset.base.name}; inductive: {INDUCTIVE}."
     )

@@ -39,12 +39,17 @@ class Pictures:
     def __init__(self, folder: Path, images: tuple[str, ...], preset: Preset, size: int, interpolation: str) -> None:
         self.folder, self.images, self.size, self.interpolation = folder, images, size, interpolation
         self.level = preset.base if isinstance(preset.base, Blur) and preset.base.width > 1 else Blur()
-        self.marks = tuple(sorted({level.width for level in preset.ladder if isinstance(level, Blur)}))
-        widest = max(2 * max(self.marks, default=1), math.ceil(size / 3))
+        self.levels = {level.width: level for level in preset.ladder if isinstance(level, Blur)}
+        widest = max(2 * max(self.levels, default=1), math.ceil(size / 3))
         self.widest = min(2 * (widest // 2) + 1, 2 * ((size - 1) // 2) + 1)
         self.thumbnail = lru_cache(KEPT)(self._thumbnail)
         self.blurred = lru_cache(256)(self._blurred)
         self._crisp = lru_cache(16)(self._load)
+
+    def level_of(self, width: int) -> Blur:
+        """The model's level of that width, or one between; a deviation of its own grows with the width."""
+        sigma = None if self.level.sigma is None else self.level.sigma * width / self.level.width
+        return self.levels.get(width, replace(self.level, width=width, sigma=sigma))
 
     def _thumbnail(self, row: int) -> bytes:
         return _encoded(self._load(row, THUMBNAIL), "jpeg", quality=88)
@@ -54,8 +59,7 @@ class Pictures:
             raise InputError(f"The blur width {width} is not possible; expected an odd number from 1 to {self.widest}.")
         pixels = self._crisp(row, self.size)
         if width > 1:
-            # of a level in degrees, the kernel's deviation would win over its width
-            shown = blur(pixels[None], replace(self.level, width=width, sigma=None))[0]
+            shown = blur(pixels[None], self.level_of(width))[0]
             pixels = (shown.clamp(0, 1) * 255).round().byte()
         return _encoded(pixels, "png", compress_level=1)
 

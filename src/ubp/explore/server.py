@@ -5,6 +5,7 @@ import json
 import math
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def application(session: Session, *, loopback: bool = True, most_bytes: int = 50
         Of an upload.
     """
     files, run = page_files(), secrets.token_hex(8)
+    told = partial(_told, session=session)
+    plain = partial(_plain, session=session)
     busy: set[str] = set()
 
     def page(request: Request) -> Response:
@@ -114,19 +117,22 @@ def application(session: Session, *, loopback: bool = True, most_bytes: int = 50
             busy.discard(title)
 
     routes = [
-        Route("/", _plain(page)),
-        Route("/page/{name}", _plain(page)),
-        *(Route(f"/api/{view.__name__}", _json(view)) for view in (overview, source, trial, confusions, plane, head)),
-        Route("/api/signal", _plain(signal)),
-        Route("/image/{run}/{row:int}", _plain(thumbnail)),
-        Route("/blurred/{run}/{row:int}/{width:int}", _plain(blurred)),
-        Route("/api/upload", _told(upload), methods=["POST"]),
+        Route("/", plain(page)),
+        Route("/page/{name}", plain(page)),
+        *(
+            Route(f"/api/{view.__name__}", plain(_json(view)))
+            for view in (overview, source, trial, confusions, plane, head)
+        ),
+        Route("/api/signal", plain(signal)),
+        Route("/image/{run}/{row:int}", plain(thumbnail)),
+        Route("/blurred/{run}/{row:int}/{width:int}", plain(blurred)),
+        Route("/api/upload", told(upload), methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _failed}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), loopback)
 
 
-def _told(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _told(view: Callable[[Request], Awaitable[Response]], session: Session) -> Callable[[Request], Awaitable[Response]]:
     """Turn what an input is refused for into an answer."""
 
     async def told(request: Request) -> Response:
@@ -135,7 +141,7 @@ def _told(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request],
         except TooLarge as error:
             return _error(str(error), 413, {"connection": "close"})
         except InputError as error:
-            return _error(str(error), 400)
+            return _error(session.without_folder(str(error)), 400)
         except ClientDisconnect:
             return Response(status_code=400)
         except MemoryError:
@@ -144,16 +150,17 @@ def _told(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request],
     return told
 
 
-def _plain(view: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-    return _told(lambda request: run_in_threadpool(view, request))
+def _plain(view: Callable[[Request], Response], session: Session) -> Callable[[Request], Awaitable[Response]]:
+    return _told(lambda request: run_in_threadpool(view, request), session)
 
 
-def _json(view: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+def _json(view: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
     def answered(request: Request) -> Response:
         content = json.dumps(view(request), allow_nan=False, separators=(",", ":"))
         return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
 
-    return _plain(answered)
+    answered.__name__ = view.__name__
+    return answered
 
 
 def _error(sentence: str, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.explore.answers import Answered, answer
 from ubp.explore.embedding_map import EmbeddingMap, embedding_map
-from ubp.explore.facts import protocol, scores, settings
+from ubp.explore.facts import marks, protocol, scores, settings
 from ubp.explore.head_map import HeadMap, head_map
 from ubp.explore.kept import Kept
 from ubp.explore.pictures import Pictures
@@ -87,28 +87,30 @@ class Session:
 
     def overview(self) -> dict[str, Any]:
         """What does not change while the page is open, and what there is to browse."""
-        with self._lock:
-            sources = list(self.sources.values())
         return {
             "model": {
                 "title": f"{self.about.method} for {self.about.subject}",
                 "subtitle": f"{self.study.info.name}, {self.about.setting}, seed {self.about.seed}",
             },
             "settings": settings(self.about),
-            "sources": [source_entry(source) for source in sources],
-            "refused": self.refused,
+            "sources": [source_entry(source) for source in list(self.sources.values())],
+            "refused": {name: self.without_folder(why) for name, why in self.refused.items()},
             "calibrated": self.retriever.calibration is not None,
             "no_confidence": None if self.retriever.calibration else NO_CONFIDENCE,
             "coverages": [f"{100 * coverage:g}" for coverage in COVERAGES],
             "blur": {
                 "size": self.pictures.size,
                 "widest": self.pictures.widest,
-                "marks": list(self.pictures.marks),
+                "marks": marks(self.about.preset),
                 "base": self.about.preset.base.name,
             },
             "signal": {"times": self.about.sfreq is not None, "channels": list(self.about.channels)},
             "notes": self.notes,
         }
+
+    def without_folder(self, sentence: str) -> str:
+        """A sentence for the page, which need not know where on this machine the study lies."""
+        return sentence.replace(str(self.study.root), self.study.info.name)
 
     def source(self, name: str, repetitions: str) -> dict[str, Any]:
         """All queries of a source, how well they are answered, and which images stand above the seen one."""
@@ -136,7 +138,7 @@ class Session:
         if answered.target[query] < 0:
             return {"trials": 0, "first": 0, "above": []}
         key = "confusions", name, answered.queries.images[query]
-        return cast(dict[str, Any], self._once(key, lambda: self._confusions(source, key[-1])))
+        return self._once(key, lambda: self._confusions(source, key[-1]))
 
     def signal(self, name: str, repetitions: str, query: int) -> np.ndarray:
         """Signals of a query as the model takes them, float32 of shape (n_channels, n_times)."""
@@ -146,17 +148,16 @@ class Session:
 
     def times(self) -> list[float] | None:
         """Of the samples, in seconds; None where there are no times."""
-        if self.about.sfreq is None:
-            return None
-        return ((self.about.tmin or 0.0) + np.arange(self.about.n_times) / self.about.sfreq).tolist()
+        about = self.about
+        return about.sfreq and ((about.tmin or 0.0) + np.arange(about.n_times) / about.sfreq).tolist()
 
     def head(self) -> HeadMap | str:
         """A head for the model's channels with its places among them first; or why there is none."""
-        return cast(HeadMap | str, self._once(("head",), self._head))
+        return self._once(("head",), self._head)
 
     def sensors(self) -> Sensors | str:
         """Which of the model's channels have a place on a head; or why none has."""
-        return cast(Sensors | str, self._once(("sensors",), self._sensors))
+        return self._once(("sensors",), self._sensors)
 
     def plane(self, name: str, repetitions: str) -> dict[str, Any]:
         """Images and queries of a source on a plane, rounded to what a screen shows."""
@@ -192,12 +193,14 @@ class Session:
                 self._results.forget(name)
         return source_entry(source)
 
-    def warm(self) -> None:
-        """Answer all queries of the model's own subject ahead of the page, at every number of repetitions."""
+    def warm(self, stop: threading.Event | None = None) -> None:
+        """Answer the queries of the first subject ahead, at every number of repetitions, until told to stop."""
         first = next(iter(self.sources.values()))
         with contextlib.suppress(InputError):  # the page tells it when it asks
             self.head()
             for repetitions in reversed(first.repetitions):
+                if stop and stop.is_set():
+                    return
                 self.source(first.name, repetitions)
                 self.plane(first.name, repetitions)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ubp.adapt import Queries, adapt, find_channels
 from ubp.curve import default_repetitions
-from ubp.data.given import GivenSignals, given_signals
+from ubp.data.given import GivenSignals, given_recording
 from ubp.data.selection import choose_repetitions
 from ubp.data.study import Study
 from ubp.errors import InputError
@@ -139,7 +139,9 @@ def study_sources(study: Study, everything: Retriever) -> tuple[dict[str, Source
     refused: dict[str, str] = {}
     for subject in sorted(study.subjects, key=lambda name: (name != about.subject, name)):
         try:
-            given = given_signals(study.root, subject=subject)
+            given = given_recording(study.recording(subject))
+            if not given.names:
+                raise InputError(f"{given.where} holds no trial; expected at least one.")
             find_channels(given, about)
             images = tuple(sorted(set(given.images)))
             retriever = Retriever(everything.model, everything.gallery.select(images), everything.calibration)

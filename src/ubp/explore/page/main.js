@@ -39,7 +39,7 @@ function listSources() {
   const group = (label, sources) =>
     sources.length ? make("optgroup", { label }, ...sources.map((one) => make("option", { value: one.name }, one.title))) : "";
   const { sources, refused } = state.overview;
-  const cannot = Object.entries(refused).map(([name, why]) => make("option", { disabled: true, title: why }, `${name} (other channels)`));
+  const cannot = Object.entries(refused).map(([name, why]) => make("option", { disabled: true, title: why }, `${name} (cannot be shown)`));
   const own = group("Test trials of the study", sources.filter((one) => one.from_study));
   if (own) own.append(...cannot);
   fill("source", own, group("Uploaded", sources.filter((one) => !one.from_study)));

@@ -14,7 +14,7 @@ export function startBlur(blur) {
   const slider = byId("blur");
   slider.max = (blur.widest - 1) / 2;
   slider.addEventListener("input", draw);
-  const marks = [{ width: 1, title: "crisp" }, ...blur.marks.filter((mark) => mark > 1).map((mark) => ({ width: mark }))];
+  const marks = [{ width: 1, title: "crisp" }, ...blur.marks.filter((mark) => mark.width > 1)];
   byId("blur-marks").replaceChildren(
     ...marks.map((mark) => {
       const tick = make("span", {}, mark.title || String(mark.width));
@@ -64,12 +64,9 @@ async function draw() {
 }
 
 function described(current) {
-  const place = about.marks.indexOf(current);
-  const size = `of the ${about.size} the image encoder sees`;
-  if (place < 0) return `Kernel in pixels, ${size}; the model's gallery is at level ${about.base}.`;
-  if (about.marks.length < 3) return `The level the model was trained on, ${size}.`;
-  const role = ["for pairs that fit very well", "where every pair starts, and the gallery's level", "for pairs that fit badly"];
-  return `A level of the model's ladder: ${role[place]}.`;
+  const mark = about.marks.find((one) => one.width === current);
+  if (mark) return `A level of the model: ${mark.purpose}.`;
+  return `Kernel in pixels of the ${about.size} the image encoder sees; the gallery is at level ${about.base}.`;
 }
 
 export function tile(image, caption, detail, click) {
