@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ubp.config import Preset
+from ubp.data.study import Study
 from ubp.evaluate import Protocol, Ranking, score
 from ubp.explore.answers import Answered
 from ubp.explore.sources import EACH, Source
@@ -54,6 +55,17 @@ def marks(preset: Preset) -> list[dict[str, Any]]:
         if isinstance(level, Blur):
             found.setdefault(level.width, []).append(purpose)
     return [{"width": width, "purpose": ", ".join(found[width])} for width in sorted(found)]
+
+
+def study_notes(about: Description, study: Study) -> list[str]:
+    """What holds for everything that is shown of a study."""
+    people = sorted({about.subject, *about.trained_on})
+    if set(people) <= set(study.subjects) and study.fingerprint(people) == about.study_fingerprint:
+        return []
+    return [
+        f"{study.info.name} is not the study that the model was trained on ({about.study}): whether its test images "
+        "were part of the training is not known."
+    ]
 
 
 def shortened(encoder: str) -> str:

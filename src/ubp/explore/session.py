@@ -22,7 +22,7 @@ from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.explore.answers import Answered, answer
 from ubp.explore.embedding_map import EmbeddingMap, embedding_map
-from ubp.explore.facts import marks, protocol, scores, settings
+from ubp.explore.facts import marks, protocol, scores, settings, study_notes
 from ubp.explore.head_map import HeadMap, head_map
 from ubp.explore.kept import Kept
 from ubp.explore.pictures import Pictures
@@ -62,7 +62,7 @@ class Session:
         size = gallery.size or 224
         self.pictures = Pictures(study.image_folder, gallery.images, self.about.preset, size, gallery.interpolation)
         self.shown = Shown(self.row, gallery.names or {})
-        self.notes = self._notes()
+        self.notes = study_notes(self.about, study)
         self._k = larger_k(study)
         self._answers: Kept[Answered] = Kept(KEPT_ANSWERS)
         self._results: Kept[Any] = Kept(KEPT_RESULTS)
@@ -148,8 +148,9 @@ class Session:
 
     def times(self) -> list[float] | None:
         """Of the samples, in seconds; None where there are no times."""
-        about = self.about
-        return about.sfreq and ((about.tmin or 0.0) + np.arange(about.n_times) / about.sfreq).tolist()
+        if self.about.sfreq is None:
+            return None
+        return ((self.about.tmin or 0.0) + np.arange(self.about.n_times) / self.about.sfreq).tolist()
 
     def head(self) -> HeadMap | str:
         """A head for the model's channels with its places among them first; or why there is none."""
@@ -231,17 +232,6 @@ class Session:
         source = next(iter(self.sources.values()))
         places, _ = find_channels(source.given, self.about)
         return find_sensors(self.study.recording(source.name).channels.iloc[places].reset_index(drop=True))
-
-    def _notes(self) -> list[str]:
-        """What holds for everything on the page."""
-        people = sorted({self.about.subject, *self.about.trained_on})
-        same = set(people) <= set(self.study.subjects)
-        if not same or self.study.fingerprint(people) != self.about.study_fingerprint:
-            return [
-                f"{self.study.info.name} is not the study that the model was trained on ({self.about.study}): whether "
-                "its test images were part of the training is not known."
-            ]
-        return []
 
 
 def _check_query(answered: Answered, query: int) -> None:
