@@ -14,14 +14,29 @@ export function startBlur(blur) {
   const slider = byId("blur");
   slider.max = (blur.widest - 1) / 2;
   slider.addEventListener("input", draw);
-  const marks = [{ width: 1, title: "crisp" }, ...blur.marks.filter((mark) => mark.width > 1)];
+  const share = (at) => (100 * (at - 1)) / (blur.widest - 1);
+  const ticks = [{ title: "crisp", left: 0 }, ...groups(blur.marks.map((mark) => mark.width), share)];
   byId("blur-marks").replaceChildren(
-    ...marks.map((mark) => {
-      const tick = make("span", {}, mark.title || String(mark.width));
-      tick.style.left = `${(100 * (mark.width - 1)) / (blur.widest - 1)}%`;
+    ...ticks.map(({ title, left }) => {
+      const tick = make("span", {}, title);
+      tick.style.left = `${left}%`;
       return tick;
     }),
   );
+}
+
+// Widths to write below the slider; those too near for names of their own become one, such as 45–57.
+function groups(widths, share) {
+  const found = [];
+  for (const one of widths.filter((each) => each > 1)) {
+    const last = found.at(-1);
+    if (last && share(one - last.at(-1) + 1) < 12) last.push(one);
+    else found.push([one]);
+  }
+  return found.map((group) => ({
+    title: group.length > 1 ? `${group[0]}–${group.at(-1)}` : String(group[0]),
+    left: (share(group[0]) + share(group.at(-1))) / 2,
+  }));
 }
 
 export function showSeen(trial) {

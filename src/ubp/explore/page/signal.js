@@ -94,14 +94,14 @@ const LEFT = 46;
 const RIGHT = 10;
 const BOTTOM = 34;
 
-function axes(context, width, height, limit) {
-  const y = (value) => 10 + ((1 - value / limit) * (height - 10 - BOTTOM)) / 2;
+function axes(context, width, height, low, high) {
+  const y = (value) => 10 + ((high - value) / (high - low)) * (height - 10 - BOTTOM);
   context.strokeStyle = colour("line");
   context.fillStyle = colour("muted");
   context.lineWidth = 1;
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const value of [limit, 0, -limit]) {
+  for (const value of new Set([high, 0, low])) {
     context.beginPath();
     context.moveTo(LEFT, y(value));
     context.lineTo(width - RIGHT, y(value));
@@ -133,7 +133,8 @@ function drawTraces() {
   const canvas = byId("traces");
   const { context, width, height } = fit(canvas);
   const n = nTimes();
-  const y = axes(context, width, height, largest(values));
+  const limit = largest(values);
+  const y = axes(context, width, height, -limit, limit);
   const x = (place) => LEFT + (place / (n - 1)) * (width - LEFT - RIGHT);
   context.textAlign = "center";
   context.textBaseline = "top";
@@ -166,7 +167,8 @@ function drawTraces() {
 function drawBars() {
   const canvas = byId("traces");
   const { context, width, height } = fit(canvas);
-  const y = axes(context, width, height, largest(values));
+  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const y = axes(context, width, height, low, high > low ? high : low + 1);
   const room = (width - LEFT - RIGHT) / names.length;
   context.fillStyle = colour("brain");
   values.forEach((value, place) => {
