@@ -61,7 +61,8 @@ def test_scores_and_ranks_are_those_of_evaluation(session, explored, repetitions
     ranks = {explored.study.concepts[image]: rank for image, rank in zip(ranking.queries, ranking.rank, strict=True)}
     assert {one["name"]: one["rank"] for one in found["queries"]} == ranks
     assert [one["row"] for one in found["queries"]] == sorted(one["row"] for one in found["queries"])
-    for one, name in zip(found["scores"]["accuracies"], ("top1", "top5"), strict=True):
+    well = session.scores("sub-01", repetitions)["scores"]
+    for one, name in zip(well["accuracies"], ("top1", "top5"), strict=True):
         assert one["name"].replace("-", "") == name
         expected = [row[name], row[f"{name}_low"], row[f"{name}_high"], row[f"{name}_chance"]]
         assert [one["value"], one["low"], one["high"], one["chance"]] == expected
@@ -153,18 +154,20 @@ def test_the_map_is_a_principal_plane_of_the_images():
     random = np.random.default_rng(0)
     images = random.normal(size=(60, 30)) @ np.diag(np.linspace(4, 0.1, 30))
     brain = random.normal(size=(50, 30)) + 5
-    made = embedding_map(images, brain)
+    made = embedding_map(images)
+    placed = made.place(brain)
     exact = PCA(2, svd_solver="full").fit(images)
     assert np.abs(made.images) == pytest.approx(np.abs(exact.transform(images)), abs=1e-4)
     assert made.explained == pytest.approx(exact.explained_variance_ratio_.sum(), abs=1e-6)
     signs = np.sign((made.images * exact.transform(images)).sum(axis=0))
-    assert made.brain == pytest.approx((brain - brain.mean(axis=0)) @ exact.components_.T * signs, abs=1e-4)
+    assert placed == pytest.approx((brain - brain.mean(axis=0)) @ exact.components_.T * signs, abs=1e-4)
     # a signal that is its image shifted by what all signals share lies on its image
-    assert embedding_map(images, images + 3).brain == pytest.approx(made.images, abs=1e-9)
-    assert np.array_equal(embedding_map(images, brain).images, made.images)
-    two = embedding_map(images[:2], brain)
+    assert made.place(images + 3) == pytest.approx(made.images, abs=1e-9)
+    assert np.array_equal(embedding_map(images).images, made.images)
+    two = embedding_map(images[:2])
     assert two.images[:, 1].tolist() == [0, 0]
-    assert embedding_map(np.ones((3, 4)), brain[:, :4]).explained == 0
+    assert not two.place(brain)[:, 1].any()
+    assert embedding_map(np.ones((3, 4))).explained == 0
 
 
 def test_the_plane_has_every_image_and_query(session):
@@ -347,7 +350,7 @@ def test_a_recording_that_names_no_image_has_no_scores(session, explored, monkey
     assert [one["value"] for one in entry["repetitions"]] == ["each"]
     assert any("first 3 of 5" in note for note in entry["notes"])
     found = session.source(entry["name"], "each")
-    assert found["scores"] is None
+    assert session.scores(entry["name"], "each") == {"scores": None}
     assert found["above"] == []
     assert len(found["queries"]) == 3
     assert session.signal(entry["name"], "each", 1) == pytest.approx(0.5 * array[1], abs=1e-6)

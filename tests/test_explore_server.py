@@ -78,7 +78,7 @@ def test_the_page_tells_what_the_session_tells(base, session):
     for name in ("trial", "confusions"):
         expected = json.loads(json.dumps(getattr(session, name)("sub-01", "2", 3)))
         assert get(base, f"/api/{name}", params=asked).json() == expected
-    for name, method in (("source", session.source), ("plane", session.plane)):
+    for name, method in (("source", session.source), ("scores", session.scores), ("plane", session.plane)):
         assert get(base, f"/api/{name}", params=asked).json() == json.loads(json.dumps(method("sub-01", "2")))
     values = np.frombuffer(get(base, "/api/signal", params=asked).content, "<f4").reshape(6, N_TIMES)
     assert np.array_equal(values, session.signal("sub-01", "2", 3))

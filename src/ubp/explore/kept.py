@@ -1,5 +1,6 @@
 """Results that are kept until newer ones need the room."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,7 +9,7 @@ Result = TypeVar("Result")
 
 
 class Kept(Generic[Result]):
-    """The results asked for last.
+    """The results asked for last; several threads may ask, and each result is made once, while others are given out.
 
     Parameters
     ----------
@@ -18,21 +19,33 @@ class Kept(Generic[Result]):
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._results: OrderedDict[tuple[str, ...], Result] = OrderedDict()
+        self._places: OrderedDict[tuple[str, ...], _Place[Result]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._results)
+        return len(self._places)
 
     def get(self, key: tuple[str, ...], make: Callable[[], Result]) -> Result:
-        """What was made for a key, now or before."""
-        if key not in self._results:
-            self._results[key] = make()
-        self._results.move_to_end(key)
-        while len(self._results) > self.most:
-            self._results.popitem(last=False)
-        return self._results[key]
+        """What was made for a key, now or before; what failed is made again."""
+        with self._lock:
+            place = self._places.setdefault(key, _Place())
+            self._places.move_to_end(key)
+            while len(self._places) > self.most:
+                self._places.popitem(last=False)
+        with place.lock:
+            if not place.made:
+                place.made.append(make())
+            return place.made[0]
 
     def forget(self, word: str) -> None:
         """Drop everything that has a word in its key."""
-        for key in [key for key in self._results if word in key]:
-            del self._results[key]
+        with self._lock:
+            for key in [key for key in self._places if word in key]:
+                del self._places[key]
+
+
+class _Place(Generic[Result]):
+    """Where a result is, once it is made."""
+
+    def __init__(self) -> None:
+        self.lock, self.made = threading.RLock(), list[Result]()

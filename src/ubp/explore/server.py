@@ -63,6 +63,9 @@ def application(session: Session, *, loopback: bool = True, most_bytes: int = 50
     def source(request: Request) -> dict[str, Any]:
         return session.source(*_asked(request))
 
+    def scores(request: Request) -> dict[str, Any]:
+        return session.scores(*_asked(request))
+
     def trial(request: Request) -> dict[str, Any]:
         return session.trial(*_asked(request), _number(request, "query"))
 
@@ -121,7 +124,7 @@ def application(session: Session, *, loopback: bool = True, most_bytes: int = 50
         Route("/page/{name}", plain(page)),
         *(
             Route(f"/api/{view.__name__}", plain(_json(view)))
-            for view in (overview, source, trial, confusions, plane, head)
+            for view in (overview, source, scores, trial, confusions, plane, head)
         ),
         Route("/api/signal", plain(signal)),
         Route("/image/{run}/{row:int}", plain(thumbnail)),

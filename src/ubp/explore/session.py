@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ from ubp.model import Model
 from ubp.retrieve import NO_CONFIDENCE, Retriever
 
 HUBS, SIMILAR = 6, 8
-KEPT_ANSWERS, KEPT_RESULTS, KEPT_UPLOADS = 16, 256, 3
+KEPT_ANSWERS, KEPT_RESULTS, KEPT_UPLOADS = 24, 256, 3
+MOST_AHEAD = 10
 
 
 class Session:
@@ -67,7 +67,7 @@ class Session:
         self._answers: Kept[Answered] = Kept(KEPT_ANSWERS)
         self._results: Kept[Any] = Kept(KEPT_RESULTS)
         self._uploads = 0
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -113,17 +113,21 @@ class Session:
         return sentence.replace(str(self.study.root), self.study.info.name)
 
     def source(self, name: str, repetitions: str) -> dict[str, Any]:
-        """All queries of a source, how well they are answered, and which images stand above the seen one."""
+        """All queries of a source with the rank of what was seen, and which images stand above it most often."""
         source, answered = self._answered(name, repetitions)
-        found = self._once(("scores", name, repetitions), lambda: scores(source, repetitions, answered, self._k))
         return {
             "queries": [self.shown.query(answered, query) for query in range(len(answered.rank))],
             "protocol": protocol(source, answered),
-            "scores": found,
             "known": int((answered.target >= 0).sum()),
             "above": self.shown.above(answered, HUBS),
             "notes": list(dict.fromkeys((*source.notes, *answered.found.notes))),
         }
+
+    def scores(self, name: str, repetitions: str) -> dict[str, Any]:
+        """How well the queries of a source are answered; None where nobody knows what was seen."""
+        source, answered = self._answered(name, repetitions)
+        key = "scores", name, repetitions
+        return {"scores": self._results.get(key, lambda: scores(source, repetitions, answered, self._k))}
 
     def trial(self, name: str, repetitions: str, query: int) -> dict[str, Any]:
         """One query: its ranking, probabilities and sets, and the brain signals most like it."""
@@ -138,7 +142,7 @@ class Session:
         if answered.target[query] < 0:
             return {"trials": 0, "first": 0, "above": []}
         key = "confusions", name, answered.queries.images[query]
-        return self._once(key, lambda: self._confusions(source, key[-1]))
+        return self._results.get(key, lambda: self._confusions(source, key[-1]))
 
     def signal(self, name: str, repetitions: str, query: int) -> np.ndarray:
         """Signals of a query as the model takes them, float32 of shape (n_channels, n_times)."""
@@ -154,22 +158,20 @@ class Session:
 
     def head(self) -> HeadMap | str:
         """A head for the model's channels with its places among them first; or why there is none."""
-        return self._once(("head",), self._head)
+        return self._results.get(("head",), self._head)
 
     def sensors(self) -> Sensors | str:
         """Which of the model's channels have a place on a head; or why none has."""
-        return self._once(("sensors",), self._sensors)
+        return self._results.get(("sensors",), self._sensors)
 
     def plane(self, name: str, repetitions: str) -> dict[str, Any]:
         """Images and queries of a source on a plane, rounded to what a screen shows."""
         source, answered = self._answered(name, repetitions)
-        made: EmbeddingMap = self._once(
-            ("plane", name, repetitions), lambda: embedding_map(source.retriever.directions, answered.brain)
-        )
+        made: EmbeddingMap = self._results.get(("plane", name), lambda: embedding_map(source.retriever.directions))
         return {
             "images": made.images.round(4).tolist(),
             "rows": [self.row[image] for image in answered.found.gallery],
-            "brain": made.brain.round(4).tolist(),
+            "brain": made.place(answered.brain).round(4).tolist(),
             "targets": answered.target.tolist(),
             "explained": made.explained,
         }
@@ -195,34 +197,30 @@ class Session:
         return source_entry(source)
 
     def warm(self, stop: threading.Event | None = None) -> None:
-        """Answer the queries of the first subject ahead, at every number of repetitions, until told to stop."""
-        first = next(iter(self.sources.values()))
+        """Answer ahead, until told to stop: the first subject at every number of repetitions, then all the others."""
+        first, *others = [source for source in self.sources.values() if source.from_study]
+        ahead = [(first.name, repetitions) for repetitions in reversed(first.repetitions)]
+        ahead += [(source.name, source.repetitions[-1]) for source in others[:MOST_AHEAD]]
         with contextlib.suppress(InputError):  # the page tells it when it asks
             self.head()
-            for repetitions in reversed(first.repetitions):
-                if stop and stop.is_set():
-                    return
-                self.source(first.name, repetitions)
-                self.plane(first.name, repetitions)
+            for asked in ahead:
+                for make in (self.source, self.scores, self.plane):
+                    if stop and stop.is_set():
+                        return
+                    make(*asked)
 
     def _answered(self, name: str, repetitions: str) -> tuple[Source, Answered]:
-        with self._lock:
-            source = self.sources.get(name)
-            if source is None:
-                known = ", ".join(self.sources)
-                raise InputError(f"There is no recording {name[:40]!r}; expected one of {known}, so load it again.")
-            made = self._answers.get((name, repetitions), lambda: answer(source, source.queries(repetitions)))
-            return source, made
+        source = self.sources.get(name)
+        if source is None:
+            known = ", ".join(list(self.sources))
+            raise InputError(f"There is no recording {name[:40]!r}; expected one of {known}, so load it again.")
+        return source, self._answers.get((name, repetitions), lambda: answer(source, source.queries(repetitions)))
 
     def _confusions(self, source: Source, image: str) -> dict[str, Any]:
         with one_torch_thread():  # a few trials, and cores that others keep busy
             single = answer(source, source.trials_of(image))
         above = self.shown.above(single, SIMILAR)
         return {"trials": len(single.rank), "first": int((single.rank <= 1).sum()), "above": above}
-
-    def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
-        with self._lock:
-            return self._results.get(key, make)
 
     def _head(self) -> HeadMap | str:
         sensors = self.sensors()

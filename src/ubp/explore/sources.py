@@ -10,6 +10,7 @@ from ubp.adapt import Queries, adapt, find_channels
 from ubp.curve import default_repetitions
 from ubp.data.given import GivenSignals, given_recording
 from ubp.data.selection import choose_repetitions
+from ubp.data.stream import one_torch_thread
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.model import Description
@@ -94,7 +95,8 @@ class Source:
         if repetitions not in (EACH, ALL):
             image = pd.factorize(np.array(given.images))[0]
             given = given.select(choose_repetitions(image, int(repetitions), seed=0).tolist())
-        found = adapt(given, self.retriever.model, repetitions != EACH, self.multiply)
+        with one_torch_thread():  # blocks are small, and other clicks want the cores
+            found = adapt(given, self.retriever.model, repetitions != EACH, self.multiply)
         return found if repetitions == EACH else _rows(found, np.argsort(found.images, kind="stable"))
 
     def trials_of(self, image: str) -> Queries:

@@ -7,13 +7,16 @@ export function showSettings(settings) {
   fill("settings", ...settings.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
-export function showFacts(found, general, ofStudy) {
-  const rows = found.scores ? found.scores.accuracies.map(accuracy) : [];
+export function showScores(scores, protocol, ofStudy) {
+  const rows = scores ? scores.accuracies.map(accuracy) : [];
   if (!rows.length) rows.push(make("p", {}, "This recording does not say what was seen, so there is no accuracy."));
   fill("scores", ...rows);
   const care = ofStudy ? " These are test trials: look at them, and choose no setting by them." : "";
+  write("protocol", `${protocol}${scores ? " Bars: 95 % bootstrap intervals over images; ticks: chance." : ""}${care}`);
+}
+
+export function showFacts(found, general) {
   write("ranking-protocol", found.protocol);
-  write("protocol", `${found.protocol}${found.scores ? " Bars: 95 % bootstrap intervals over images; ticks: chance." : ""}${care}`);
   show("hubs-block", found.known > 0);
   write("hubs-about", found.above.length ? `Above the seen image in so many of ${found.known} queries.` : "None stands above the seen one.");
   fill("hubs", ...found.above.map((one) => tile(one, one.name, `${one.count} ×`)));

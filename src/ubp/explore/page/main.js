@@ -1,7 +1,7 @@
 // What is chosen, and what follows from it.
 
 import { byId, fill, make, segments, show, write } from "./dom.js";
-import { showFacts, showSettings } from "./facts.js";
+import { showFacts, showScores, showSettings } from "./facts.js";
 import { showSeen, startBlur, tile } from "./pictures.js";
 import { mark, redraw as redrawPlane, showPlane, startPlane } from "./plane.js";
 import { showRanking, startRanking } from "./ranking.js";
@@ -65,9 +65,10 @@ async function loadSource(signal) {
   state.queries = found.queries;
   state.query = Math.min(state.query, found.queries.length - 1);
   listTrials();
-  showFacts(found, state.overview.notes, current().from_study);
+  showFacts(found, state.overview.notes);
   await loadTrial(signal);
-  const plane = await get("plane", asked(), signal);
+  const [well, plane] = await Promise.all([get("scores", asked(), signal), get("plane", asked(), signal)]);
+  showScores(well.scores, found.protocol, current().from_study);
   showPlane(plane, state.queries);
   mark(state.query);
 }
