@@ -86,6 +86,14 @@ def tiny(tiny_folder):
     return Study.open(tiny_folder)
 
 
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory):
+    """A model to explore, trained once."""
+    from explored import make_explored
+
+    return make_explored(tmp_path_factory.mktemp("explored"))
+
+
 @pytest.fixture(scope="module")
 def two_nodes():
     """Address of a cluster whose two nodes have a core each."""

@@ -1,6 +1,7 @@
 """The images a signal is looked for among: those of a study, of any folder, or of a feature store."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore, default_root
-from ubp.images.levels import stored_levels
+from ubp.images.levels import Level, stored_levels
 from ubp.images.manifest import MANIFEST
 from ubp.model import Description
 
@@ -34,12 +35,37 @@ class ImageGallery:
         Where the image files are; None for a store, which holds vectors alone.
     names : dict of str to str
         Concept of each image, where it is known.
+    size : int, optional
+        Height and width in pixels of the images that the vision encoder takes.
+    interpolation : str
+        How images are brought to that, a key of `ubp.images.load.INTERPOLATIONS`.
     """
 
     images: tuple[str, ...]
     vectors: np.ndarray
     folder: Path | None = None
     names: dict[str, str] | None = None
+    size: int | None = None
+    interpolation: str = "bilinear"
+
+    @classmethod
+    def of_store(
+        cls,
+        store: FeatureStore,
+        level: Level,
+        images: tuple[str, ...] | None = None,
+        folder: Path | None = None,
+        names: dict[str, str] | None = None,
+    ) -> "ImageGallery":
+        """Some images of a feature store, by default all, at a level."""
+        shown = store.images if images is None else images
+        vectors = store.vectors(level, shown)
+        return cls(shown, vectors, folder, names, store.encoder_size, store.encoder_interpolation)
+
+    def select(self, images: Sequence[str]) -> "ImageGallery":
+        """Some of the images."""
+        row = {image: place for place, image in enumerate(self.images)}
+        return replace(self, images=tuple(images), vectors=self.vectors[[row[image] for image in images]])
 
 
 def open_gallery(
@@ -82,11 +108,11 @@ def open_gallery(
         found = _of_study(path, about, split or "test", encoder, common)
     elif (path / MANIFEST).exists():
         store = _checked(FeatureStore.open(path), about)
-        found = ImageGallery(store.images, store.vectors(about.preset.base))
+        found = ImageGallery.of_store(store, about.preset.base)
     else:
         images = find_images(path)
         store = _build(path, images, about, encoder, common)
-        found = ImageGallery(images, store.vectors(about.preset.base, images), path)
+        found = ImageGallery.of_store(store, about.preset.base, images, path)
     if len(found.images) < 2:
         raise InputError(f"The gallery {path} has {len(found.images)} image; expected at least 2 to rank.")
     return found
@@ -120,7 +146,7 @@ def _of_study(path: Path, about: Description, split: str, encoder: str | None, c
     # all images of the study, because that is the store that training made
     store = _build(study.image_folder, study.images(), about, encoder, common)
     concepts = {image: study.concepts[image] for image in images}
-    return ImageGallery(images, store.vectors(about.preset.base, images), study.image_folder, concepts)
+    return ImageGallery.of_store(store, about.preset.base, images, study.image_folder, concepts)
 
 
 def _build(

@@ -59,6 +59,11 @@ class Retriever:
             )
         self._confidence: dict[int, Confidence] = {}
 
+    @property
+    def directions(self) -> np.ndarray:
+        """Unit vectors of the gallery's images where the model embeds signals, of shape (n_gallery, embed_dim)."""
+        return self._images
+
     @classmethod
     def load(
         cls,
@@ -129,7 +134,7 @@ class Retriever:
             queries = replace(queries, notes=(*queries.notes, TRAINED))
         return self.rank(queries, given.subject)
 
-    def rank(self, queries: Queries, subject: str | None = None) -> Retrieval:
+    def rank(self, queries: Queries, subject: str | None = None, brain: np.ndarray | None = None) -> Retrieval:
         """Rank the gallery for signals that are as the model needs them.
 
         Parameters
@@ -137,10 +142,12 @@ class Retriever:
         queries : Queries
         subject : str, optional
             Whose they are; by default the model's subject.
+        brain : array of shape (n, embed_dim), optional
+            What :meth:`ubp.model.Model.embed` gave for them; by default it is asked.
         """
         # to wake another thread costs more than a query takes, and much more where cores are busy
         with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
-            brain = self.model.embed(queries.signals, subject)
+            brain = self.model.embed(queries.signals, subject) if brain is None else brain
             directions = unit(brain)
             similarity = _products(directions, self._images)
         notes = list(queries.notes)

@@ -9,6 +9,7 @@ from ubp.cli import (  # noqa: F401  (each registers its commands)
     ablating,
     comparing,
     data,
+    exploring,
     grid,
     images,
     importing,

@@ -1,6 +1,8 @@
 """Whether FIF files are whole, told from their chain of tags before anything else reads them."""
 
 import struct
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 
 from ubp.errors import InputError
@@ -8,7 +10,9 @@ from ubp.errors import InputError
 # kind, type, bytes of content, and where the next tag is: right behind (0), nowhere (-1) or at a position
 TAG = struct.Struct(">iiii")
 BEHIND, NOWHERE = 0, -1
-FILE_ID, ROLE, FILE_NAME = 100, 115, 118
+FILE_ID, DIRECTORY_POINTER, ROLE, FILE_NUMBER, FILE_NAME = 100, 101, 115, 117, 118
+SAMPLES = (208, 209)  # first and last of an epoch
+NAMES_OTHERS = (ROLE, FILE_NUMBER, FILE_NAME)
 NEXT_FILE = 2
 
 
@@ -45,9 +49,58 @@ def check_whole(first: Path) -> tuple[Path, ...]:
         files.append(following)
 
 
+def check_alone(path: Path) -> None:
+    """Check a FIF file that nobody vouches for, and make it safe to open: mne then reads this file and no other.
+
+    mne opens whatever file the content names as the next, anywhere on the disk, and believes a directory of tags at the
+    end, which may show other tags than the chain has. So a file that names others is refused, and the pointer to the
+    directory is taken out, so that mne follows the chain that is checked here. Sample numbers that do not fit the
+    file are refused, because mne makes an array of times of them first.
+
+    Parameters
+    ----------
+    path : Path
+        A file of our own: it is changed in place.
+
+    Raises
+    ------
+    InputError
+        When it is not FIF, cut short, names another file, or declares epochs longer than the file.
+    """
+    samples: dict[int, int] = {}
+    pointers = []
+    for kind, position, content in _tags(path, "expected epochs as mne saves them"):
+        if kind in NAMES_OTHERS:
+            raise InputError(
+                f"{path} continues in another file; expected whole epochs in one file, such as mne saves below 2 GB."
+            )
+        if kind == DIRECTORY_POINTER:
+            pointers.append(position + TAG.size)
+        elif kind in SAMPLES:
+            samples[kind] = int.from_bytes(content(), "big", signed=True)
+            longest = max(samples.values(), default=0) - min(samples.values(), default=0)
+            if max(longest, *map(abs, samples.values())) > path.stat().st_size:
+                raise InputError(f"{path} declares longer epochs than it can hold; expected a whole file of epochs.")
+    with path.open("r+b") as handle:
+        for pointer in pointers:
+            handle.seek(pointer)
+            handle.write(NOWHERE.to_bytes(4, "big", signed=True))
+
+
 def _next_file(path: Path) -> str | None:
     """Walk over all tags of a file; the name of the file that it continues in."""
-    size, position, role, name = path.stat().st_size, 0, None, None
+    role, name = None, None
+    for kind, _, content in _tags(path):
+        if kind == ROLE:
+            role = int.from_bytes(content(), "big")
+        elif kind == FILE_NAME and role == NEXT_FILE:
+            name = content().decode("latin-1")
+    return name
+
+
+def _tags(path: Path, remedy: str = "fetch it again") -> Iterator[tuple[int, int, Callable[[], bytes]]]:
+    """Kind and position of every tag in the chain, and what reads its content."""
+    size, position = path.stat().st_size, 0
     with path.open("rb") as handle:
         while True:
             handle.seek(position)
@@ -57,15 +110,12 @@ def _next_file(path: Path) -> str | None:
                 kind, _, length, following = TAG.unpack(header)
             end = position + TAG.size + length
             if (position == 0 and kind != FILE_ID) or length < 0 or following < NOWHERE:
-                raise InputError(f"{path} is not a FIF file, or damaged at byte {position}; fetch it again.")
+                raise InputError(f"{path} is not a FIF file, or damaged at byte {position}; {remedy}.")
             if end > size:
-                raise InputError(f"{path} is cut short: it ends at byte {size} of at least {end}; fetch it again.")
-            if kind == ROLE:
-                role = int.from_bytes(handle.read(length), "big")
-            elif kind == FILE_NAME and role == NEXT_FILE:
-                name = handle.read(length).decode("latin-1")
+                raise InputError(f"{path} is cut short: it ends at byte {size} of at least {end}; {remedy}.")
+            yield kind, position, partial(handle.read, length)
             if following == NOWHERE:
-                return name
+                return
             if BEHIND < following < end:
-                raise InputError(f"{path} is damaged at byte {position}; fetch it again.")
+                raise InputError(f"{path} is damaged at byte {position}; {remedy}.")
             position = following or end

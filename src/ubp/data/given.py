@@ -149,7 +149,7 @@ def _from_path(
         study = Study.open(path, allow_shared_concepts=True)
         if subject is None and len(study.subjects) > 1:
             raise InputError(f"{path} has the subjects {', '.join(study.subjects)}; say whose signals are meant.")
-        return _from_recording(study.recording(subject or study.subjects[0]), split)
+        return given_recording(study.recording(subject or study.subjects[0]), split)
     if path.name.lower().endswith((".fif", ".fif.gz")):
         return _from_epochs(path, str(path), image_column)
     what = "is no such file" if path.exists() else "does not exist"
@@ -196,7 +196,14 @@ def _images_of(metadata: "pd.DataFrame | None", n: int, column: str | None, wher
     return tuple("" if pd.isna(image) or image == "n/a" else str(image) for image in metadata[column])
 
 
-def _from_recording(recording: Recording, split: str) -> GivenSignals:
+def given_recording(recording: Recording, split: str = "test") -> GivenSignals:
+    """Trials of one split of a study's recording; nothing is read yet.
+
+    Raises
+    ------
+    InputError
+        When the split is unknown.
+    """
     if split not in SPLITS:
         raise InputError(f"The split {split!r} is unknown; expected 'train' or 'test'.")
     trials = np.flatnonzero((recording.trials["split"] == split).to_numpy())
@@ -240,8 +247,12 @@ def read_array(path: Path) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; {EXPECTED}.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as an array of numbers ({error}); {EXPECTED}.") from error
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise InputError(f"{path} cannot be read as an array of numbers ({reason}); {EXPECTED}.") from error
+    if not isinstance(array, np.ndarray):  # NumPy opens archives whatever they are called
+        array.close()
+        raise InputError(f"{path} is an archive and not an array of numbers; {EXPECTED}.")
     return array
 
 

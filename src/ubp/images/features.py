@@ -49,6 +49,8 @@ class FeatureStore:
         For people.
     encoder_fingerprint : str
         Digest of the encoder's weights and preprocessing.
+    encoder_size, encoder_interpolation : int, str
+        Height and width in pixels of the images it takes, and how they are brought to that.
     dtype : str
         Of the level files, a key of `ubp.images.manifest.DTYPES`.
     computed : tuple of str
@@ -61,6 +63,8 @@ class FeatureStore:
     dim: int
     encoder_name: str
     encoder_fingerprint: str
+    encoder_size: int
+    encoder_interpolation: str
     dtype: str = "float32"
     computed: tuple[str, ...] = ()
 
@@ -180,7 +184,7 @@ class FeatureStore:
     @classmethod
     def _described(cls, folder: Path, manifest: Mapping[str, Any]) -> "FeatureStore":
         images = tuple(sorted(manifest["images"]))
-        about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint")}
+        about = {f"encoder_{key}": manifest["encoder"][key] for key in ("name", "fingerprint", "size", "interpolation")}
         store = cls(folder, manifest["key"], images, manifest["dim"], dtype=manifest["dtype"], **about)
         for name in store.levels:
             store._rows(name)
