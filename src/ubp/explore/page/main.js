@@ -90,12 +90,13 @@ async function loadTrial(signal) {
   showRanking(trial);
   showSimilar(trial);
   mark(state.query);
-  await showSeen(trial);
+  const confusions = get("confusions", parameters, signal);
+  await Promise.all([showSeen(trial), confusions]);
   const rank = trial.rank === null ? "" : `, the seen image at rank ${trial.rank} of ${trial.gallery_size}`;
   byId("status").textContent = `${trial.title}${rank}`;
   history.replaceState(null, "", `#${[state.source, state.repetitions, state.query].map(encodeURIComponent).join("/")}`);
   document.documentElement.dataset.query = state.query;
-  showConfusions(await get("confusions", parameters, signal), trial);
+  showConfusions(await confusions, trial);
 }
 
 function showSimilar(trial) {
@@ -131,7 +132,7 @@ function trialTile(place, query) {
   const picture =
     query.row === null
       ? make("span", { class: "blank" }, query.title)
-      : make("img", { src: thumbnail(query.row), alt: "", width: 160, height: 160, loading: "lazy" });
+      : make("img", { loading: "lazy", fetchPriority: "low", src: thumbnail(query.row), alt: "", width: 160, height: 160 });
   const badge = query.rank === null ? null : make("b", { class: query.rank === 1 ? "hit" : "" }, String(query.rank));
   return make("label", { class: "choice", title: query.title }, input, picture, badge);
 }

@@ -63,6 +63,7 @@ async function draw() {
   write("blur-about", described(current));
   if (row === null) return;
   const next = new Image();
+  next.fetchPriority = "high"; // before the small ones, of which there are many
   next.src = blurred(row, current);
   try {
     await next.decode();
@@ -88,7 +89,7 @@ export function tile(image, caption, detail, click) {
   const picture =
     image.row === null || image.row === undefined
       ? make("span", { class: "blank" }, image.title || "?")
-      : make("img", { src: thumbnail(image.row), alt: "", width: 160, height: 160, loading: "lazy" });
+      : make("img", { loading: "lazy", fetchPriority: "low", src: thumbnail(image.row), alt: "", width: 160, height: 160 });
   const words = [make("span", { class: "caption" }, breakable(caption)), detail ? make("span", { class: "detail" }, detail) : null];
   if (!click) return make("div", { class: "tile", title: caption }, picture, ...words);
   const button = make("button", { class: "tile", type: "button", title: `Go to ${caption}` }, picture, ...words);
