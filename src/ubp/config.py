@@ -226,6 +226,9 @@ class TrainOptions:
         What is learned on the image side: none, linear, bottleneck or residual.
     adapter_dim : int
         Length of the embeddings of an adapter; 0 for that of the image vectors.
+    components : int
+        Principal components of the training images, their mean subtracted, that embeddings or the adapter are made of;
+        0 for the image vectors as they are.
     members : int
         Encoders trained side by side from other weights, whose cosines are averaged. Brain encoders joined by ``+``
         take turns.
@@ -250,13 +253,23 @@ class TrainOptions:
     mixture: str = "mean"
     adapter: str = "none"
     adapter_dim: int = 0
+    components: int = 0
     members: int = 1
     weight_average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0, "adapter_dim": 0, "members": 1}
+        lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0}
+        lowest |= {"adapter_dim": 0, "components": 0, "members": 1}
+            "epochs": 1,
+            "batch_size": 2,
+            "validation_concepts": 0,
+            "patience": 0,
+            "adapter_dim": 0,
+            "components": 0,
+            "members": 1,
+        }
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")

@@ -78,7 +78,13 @@ def side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 
 def make_encoder(
-    options: TrainOptions, n_channels: int, n_times: int, vision_dim: int, n_levels: int = 1, **about: Any
+    options: TrainOptions,
+    n_channels: int,
+    n_times: int,
+    vision_dim: int,
+    n_levels: int = 1,
+    n_images: int | None = None,
+    **about: Any,
 ) -> SignalEncoder:
     """The encoder that the options describe, with random weights.
 
@@ -91,6 +97,8 @@ def make_encoder(
         Length of the image vectors.
     n_levels : int
         Levels of the bank that an image has a vector at; 1 without one.
+    n_images : int, optional
+        Distinct training images, which bound the number of principal components.
     **about
         `n_subjects` and `sfreq`, for brain encoders that want to know.
 
@@ -100,17 +108,39 @@ def make_encoder(
         When the brain encoder is unknown, or cannot serve signals of that shape.
     """
     names = options.brain_encoder.split("+")
+    n_components = min(options.components, vision_dim, n_images or vision_dim) or None
     members = [
-        _one(options, names[number % len(names)], n_channels, n_times, vision_dim, n_levels, **about)
+        _one(options, names[number % len(names)], n_channels, n_times, vision_dim, n_levels, n_components, **about)
         for number in range(max(options.members, len(names)))
     ]
     return members[0] if len(members) == 1 else Members(members)
 
 
+def fit_images(encoder: nn.Module, vectors: Tensor) -> None:
+    """Let the image sides of an encoder find the principal components of the training images, once for all.
+
+    `vectors` are of shape (n_images, vision_dim), or (n_images, n_levels, vision_dim) of a bank.
+    """
+    sides = [part for part in encoder.modules() if isinstance(part, ImageSide)]
+    for side in sides[:1]:
+        side.fit(vectors)
+    for side in sides[1:]:
+        if side.components is not None and sides[0].components is not None:
+            side.components.load_state_dict(sides[0].components.state_dict())
+
+
 def _one(
-    options: TrainOptions, name: str, n_channels: int, n_times: int, vision_dim: int, n_levels: int, **about: Any
+    options: TrainOptions,
+    name: str,
+    n_channels: int,
+    n_times: int,
+    vision_dim: int,
+    n_levels: int,
+    n_components: int | None,
+    **about: Any,
 ) -> SignalEncoder:
-    if n_levels == 1 and options.adapter == "none":
+    if n_levels == 1 and options.adapter == "none" and not n_components:
         return brain_encoder(name, n_channels, n_times, vision_dim, **about)
-    side = ImageSide(vision_dim, n_levels, options.mixture, options.adapter, options.adapter_dim or None)
+    length = options.adapter_dim or None
+    side = ImageSide(vision_dim, n_levels, options.mixture, options.adapter, length, n_components)
     return TwoSided(brain_encoder(name, n_channels, n_times, side.embed_dim, **about), side)

@@ -174,7 +174,7 @@ def check_shape(study: Study, job: Job) -> None:
     if job.options.kind == BRAVL:
         return
     with seeded("check"):
-        make_encoder(replace(job.options, adapter_dim=0), *plan.shape[1:], 2, sfreq=study.info.sfreq)
+        make_encoder(replace(job.options, adapter_dim=0, components=0), *plan.shape[1:], 2, sfreq=study.info.sfreq)
 
 
 def calibrate(model: Model, study: Study, store: FeatureStore, job: Job, held: HeldOut) -> Calibration:

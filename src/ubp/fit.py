@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ubp.brain.base import SignalEncoder
 from ubp.config import Preset, TrainOptions
-from ubp.encoder import Members, make_encoder
+from ubp.encoder import Members, fit_images, make_encoder
 from ubp.loss import INITIAL_TEMPERATURE, LOSSES, contrastive_loss
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.prior import BlurPrior
@@ -45,9 +45,12 @@ class Trainer(BaseTrainer):
                 n_times,
                 pairs.ladder.shape[-1],
                 preset.n_vectors,
+                pairs.ladder.shape[1],
                 n_subjects=pairs.n_subjects,
                 sfreq=pairs.sfreq,
             )
+        middle = pairs.ladder[len(pairs.ladder) // 2]
+        fit_images(self.encoder, middle)
         self.encoder.to(self.device)
         self.similarity = LOSSES[options.loss]
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE, device=self.device))

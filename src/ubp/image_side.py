@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ubp.config import unknown
+from ubp.principal import Features
 
 BOTTLENECK = 4
 DROPOUT = 0.3
@@ -16,9 +17,11 @@ DROPOUT = 0.3
 class ImageSide(nn.Module):
     r"""Map frozen image vectors to where signals are embedded.
 
-    .. math:: u = \frac{m}{\|m\|}, \quad m = \sum_l w_l \odot v_l, \qquad y = \frac{A(u)}{\|A(u)\|}
+    .. math:: u = \frac{m}{\|m\|}, \quad m = \sum_l w_l \odot v_l, \qquad y = \frac{A(c)}{\|A(c)\|}, \quad
+        c = \frac{P(u - \bar{u})}{\|P(u - \bar{u})\|}
 
-    with the weights `w` of a mixture over the levels `l` of a bank, and an adapter `A`.
+    with the weights `w` of a mixture over the levels `l` of a bank, the principal components `P` of the training images
+    (or `c = u` without), and an adapter `A`.
 
     Parameters
     ----------
@@ -31,7 +34,10 @@ class ImageSide(nn.Module):
     adapter : str
         A key of `ADAPTERS`.
     embed_dim : int, optional
-        Length of the result, by default `vision_dim`; without an adapter it must be that.
+        Length of the result, by default that of what the adapter sees; without an adapter it is that.
+    n_components : int, optional
+        The adapter sees so many principal components of the training images, after their mean was subtracted; by
+        default the vectors as they are. :meth:`fit` finds them.
 
     Raises
     ------
@@ -46,20 +52,36 @@ class ImageSide(nn.Module):
         mixture: str = "mean",
         adapter: str = "none",
         embed_dim: int | None = None,
+        n_components: int | None = None,
     ) -> None:
         super().__init__()
         for what, name, table in (("mixture", mixture, MIXTURES), ("adapter", adapter, ADAPTERS)):
             if name not in table:
                 raise unknown(what, name, table)
-        self.embed_dim = vision_dim if adapter == "none" else embed_dim or vision_dim
+        seen = n_components or vision_dim
+        self.embed_dim = seen if adapter == "none" else embed_dim or seen
         self.mixture = MIXTURES[mixture](n_levels, vision_dim) if n_levels > 1 else None
-        self.adapter = ADAPTERS[adapter](vision_dim, self.embed_dim)
+        self.components = Features(vision_dim, n_components) if n_components else None
+        self.adapter = ADAPTERS[adapter](seen, self.embed_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map unit vectors (n, vision_dim), or (n, n_levels, vision_dim) of a bank, to unit vectors (n, embed_dim)."""
+        mixed = self.mixed(vectors)
+        if self.components is not None:
+            mixed = functional.normalize(self.components(mixed), dim=-1)
+        return functional.normalize(self.adapter(mixed), dim=-1)
+
+    def mixed(self, vectors: Tensor) -> Tensor:
+        """One unit vector (n, vision_dim) an image."""
         if self.mixture is not None:
             vectors = (self.mixture(vectors) * vectors).sum(1)
-        return functional.normalize(self.adapter(functional.normalize(vectors, dim=-1)), dim=-1)
+        return functional.normalize(vectors, dim=-1)
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor) -> None:
+        """Find the principal components of training images, (n, vision_dim) or (n, n_levels, vision_dim)."""
+        if self.components is not None:
+            self.components.fit(self.mixed(vectors.float()))
 
     def weights(self, vectors: Tensor) -> Tensor:
         """Weights of the levels, shape (n_levels,): the mean over images (n, n_levels, vision_dim) and dimensions."""

@@ -40,6 +40,7 @@ LATER_OPTIONS = (
     "mixture",
     "adapter",
     "adapter_dim",
+    "components",
     "members",
     "weight_average",
 )
@@ -314,6 +315,7 @@ def _contrastive(about: Description) -> SignalEncoder:
         about.n_times,
         about.embed_dim,
         about.preset.n_vectors,
+        about.n_images,
         n_subjects=len(about.trained_on),
         sfreq=about.sfreq,
     )
