@@ -262,14 +262,6 @@ class TrainOptions:
             raise unknown("precision", self.precision, PRECISIONS)
         lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0}
         lowest |= {"adapter_dim": 0, "components": 0, "members": 1}
-            "epochs": 1,
-            "batch_size": 2,
-            "validation_concepts": 0,
-            "patience": 0,
-            "adapter_dim": 0,
-            "components": 0,
-            "members": 1,
-        }
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
