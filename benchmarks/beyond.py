@@ -75,7 +75,9 @@ PARTS = {
     "cosine loss": Part("both sides normalised, scale learned", {"loss": "clip"}),
     "three members": Part("three encoders trained side by side", {"members": 3}),
     "average": Part("moving average of the weights", {"weight_average": 0.98}),
-    "layer": Part("an intermediate layer of the image encoder", layer=True),
+    "layer": Part(
+        "an intermediate layer of the image encoder, 256 principal components of it", {"components": 256}, layer=True
+    ),
 }
 
 
