@@ -17,9 +17,10 @@ from ubp.bravl.gaussians import (
     product_of_experts,
     standard_normal,
 )
-from ubp.bravl.network import AUXILIARY_DIM, HIDDEN_DIM, LATENT_DIM, SCALE, BraVL, Features, auxiliary, principal_axes
+from ubp.bravl.network import AUXILIARY_DIM, HIDDEN_DIM, LATENT_DIM, SCALE, BraVL, auxiliary
 from ubp.bravl.objective import broken_matches, intra_information, lower_bound, upper_bound, warm_up
 from ubp.errors import InputError
+from ubp.principal import Features, principal_axes
 
 N = 21
 

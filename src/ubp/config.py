@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from ubp.errors import InputError
 from ubp.images.blur import Blur
 from ubp.images.blur_options import PUBLISHED_STEP, PUBLISHED_WIDTH, Foveation, ThreeBlurs
-from ubp.images.levels import Level, Mean
+from ubp.images.levels import COMPOSED, Bank, Level
 from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
 LOSS_NAMES = ("ubp", "clip", "atm-s")
+MIXTURE_NAMES = ("mean", "learned", "per-dimension", "per-image")
+ADAPTER_NAMES = ("none", "linear", "bottleneck", "residual")
 BRAVL = "bravl"
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
@@ -47,7 +49,7 @@ def from_mapping(kind: type[Settings], content: Mapping[str, Any], where: str) -
 def level_to_dict(level: Level) -> dict[str, Any]:
     """Plain content of a level, for JSON: its kind, a key of `KINDS`, and its fields."""
     kind = next(name for name, one in KINDS.items() if type(level) is one)
-    if isinstance(level, Mean):
+    if isinstance(level, COMPOSED):
         return {"kind": kind, "levels": [level_to_dict(part) for part in level.levels]}
     return {"kind": kind, **dataclasses.asdict(level)}  # type: ignore[call-overload]
 
@@ -60,9 +62,9 @@ def level_from_dict(content: Mapping[str, Any], where: str) -> Level:
     kind = fields.pop("kind", "blur")
     if not isinstance(kind, str) or kind not in KINDS:
         raise unknown(f"kind in {where}", str(kind), KINDS)
-    if KINDS[kind] is Mean:
+    if KINDS[kind] in COMPOSED:
         if not isinstance(fields.get("levels"), list | tuple):
-            raise InputError(f"{where} is a mean without levels; expected a list of levels.")
+            raise InputError(f"{where} is a {kind} without levels; expected a list of levels.")
         fields["levels"] = tuple(level_from_dict(part, where) for part in fields["levels"])
     level: Level = from_mapping(KINDS[kind], fields, where)
     return level
@@ -100,6 +102,11 @@ class Preset:
     def base(self) -> Level:
         """The middle level; the gallery is transformed with it too, as in the released program."""
         return self.ladder[len(self.ladder) // 2]
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors that a pair has of its image at once: those of a bank, else 1."""
+        return len(self.base.levels) if isinstance(self.base, Bank) else 1
 
     @property
     def dynamic(self) -> bool:
@@ -162,6 +169,13 @@ def _fixed(name: str) -> Callable[[ThreeBlurs], Preset]:
     return lambda blurs: Preset(name, (TRANSFORMATIONS[name](blurs.base),))
 
 
+def _bank(blurs: ThreeBlurs) -> Preset:
+    width = max(1, 2 * round(0.2 * blurs.base.width) + 1)
+    weak = dataclasses.replace(blurs.base, width=width) if blurs.base.sigma is None else None
+    levels = [TRANSFORMATIONS["vanilla"](blurs.base), weak, blurs.less, blurs.base, blurs.more]
+    return Preset("bank", (Bank(tuple({level.name: level for level in levels if level}.values())),))
+
+
 def _official(blurs: ThreeBlurs) -> Preset:
     low, base = (dataclasses.replace(blur, strength=0.5) for blur in (blurs.less, blurs.base))
     return Preset("official", (low, low, base), compare="raw")
@@ -205,6 +219,21 @@ class TrainOptions:
         Without validation concepts a third of them fits the temperature. At least 10; 19 for sets of 95 %.
     average_training : bool
         Train on the mean of the trials of an image; False on every single trial.
+    mixture : str
+        How a bank of levels becomes one image vector: mean, learned (one weight a level), per-dimension or per-image.
+        Without effect where the preset has no bank.
+    adapter : str
+        What is learned on the image side: none, linear, bottleneck or residual.
+    adapter_dim : int
+        Length of the embeddings of an adapter; 0 for that of the image vectors.
+    components : int
+        Principal components of the training images, their mean subtracted, that embeddings or the adapter are made of;
+        0 for the image vectors as they are.
+    members : int
+        Encoders trained side by side from other weights, whose cosines are averaged. Brain encoders joined by ``+``
+        take turns.
+    weight_average : float
+        Decay, each step, of the moving average of the weights that is kept in the end; 0 for the last weights.
     """
 
     brain_encoder: str = "eegproject"
@@ -221,11 +250,19 @@ class TrainOptions:
     beta1: float = 0.9
     calibration_concepts: int = 0
     average_training: bool = True
+    mixture: str = "mean"
+    adapter: str = "none"
+    adapter_dim: int = 0
+    components: int = 0
+    members: int = 1
+    weight_average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        for name, low in (("epochs", 1), ("batch_size", 2), ("validation_concepts", 0), ("patience", 0)):
+        lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0}
+        lowest |= {"adapter_dim": 0, "components": 0, "members": 1}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
         if not 0 < self.learning_rate < math.inf or not 0 <= self.weight_decay < math.inf:
@@ -244,6 +281,13 @@ class TrainOptions:
             raise InputError(f"The precision is {self.precision}; bravl is trained in fp32 only.")
         if not 0 <= self.beta1 < 1:
             raise InputError(f"beta1 is {self.beta1}; expected at least 0 and below 1.")
+        for name, table in (("mixture", MIXTURE_NAMES), ("adapter", ADAPTER_NAMES)):
+            if getattr(self, name) not in table:
+                raise unknown(name, getattr(self, name), table)
+        if self.adapter_dim and self.adapter == "none":
+            raise InputError(f"adapter_dim is {self.adapter_dim} without an adapter; give --adapter as well.")
+        if not 0 <= self.weight_average < 1:
+            raise InputError(f"weight_average is {self.weight_average}; expected at least 0 and below 1.")
         if self.calibration_concepts and self.calibration_concepts < FEWEST_CALIBRATION:
             raise InputError(
                 f"calibration_concepts is {self.calibration_concepts}; expected 0 or at least {FEWEST_CALIBRATION}."
@@ -286,4 +330,5 @@ PRESETS: dict[str, Callable[[ThreeBlurs], Preset]] = {
     **{name: _fixed(name) for name in TRANSFORMATIONS},
     "ubp": lambda blurs: Preset("ubp", (blurs.less, blurs.base, blurs.more)),
     "official": _official,
+    "bank": _bank,
 }

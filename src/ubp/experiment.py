@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ubp.brain import brain_encoder
 from ubp.bravl import BraVLTrainer
 from ubp.calibration import Calibration, calibration_of
 from ubp.config import BRAVL
 from ubp.data.split import shared_channels
 from ubp.data.study import Study, Trials
+from ubp.encoder import make_encoder
 from ubp.errors import InputError
 from ubp.files import disk_errors
 from ubp.fit import Trainer
@@ -51,7 +51,7 @@ class Fit:
         """Write the model, and remove the checkpoint."""
         trainer = self.trainer
         prior = trainer.prior.state_dict() if trainer.prior else {}
-        model = Model(self.description, trainer.encoder, self.scale, prior, trainer.temperature, trainer.history)
+        model = Model(self.description, trainer.final_encoder, self.scale, prior, trainer.temperature, trainer.history)
         if self.calibrate:
             self.calibrate(model).save(self.folder)
         model.save(self.folder)
@@ -181,7 +181,7 @@ def check_shape(study: Study, job: Job) -> None:
     if job.options.kind == BRAVL:
         return
     with seeded("check"):
-        brain_encoder(job.options.brain_encoder, *plan.shape[1:], embed_dim=2, sfreq=study.info.sfreq)
+        make_encoder(replace(job.options, adapter_dim=0, components=0), *plan.shape[1:], 2, sfreq=study.info.sfreq)
 
 
 def calibrate(model: Model, study: Study, store: FeatureStore, job: Job, held: HeldOut) -> Calibration:
@@ -216,7 +216,7 @@ def describe(
         sfreq=trials.sfreq,
         tmin=trials.tmin,
         n_times=pairs.signals.shape[2],
-        embed_dim=pairs.ladder.shape[2],
+        embed_dim=pairs.ladder.shape[-1],
         window=job.window,
         text=None if text is None else str(text.path.resolve()),
         text_fingerprint=None if text is None else text.fingerprint,

@@ -1,12 +1,14 @@
 """Contrastive training: arrays in, a fitted brain encoder out. Knows nothing of files or recordings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from ubp.brain import BrainEncoder, brain_encoder
+from ubp.brain.base import SignalEncoder
 from ubp.config import Preset, TrainOptions
+from ubp.encoder import Members, fit_images, make_encoder
 from ubp.loss import INITIAL_TEMPERATURE, LOSSES, contrastive_loss
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.prior import BlurPrior
@@ -22,7 +24,7 @@ class Trainer(BaseTrainer):
     Parameters and state are those of :class:`ubp.trainer.BaseTrainer`.
     """
 
-    encoder: BrainEncoder
+    encoder: SignalEncoder
     temperature: nn.Parameter
 
     def __init__(
@@ -37,14 +39,18 @@ class Trainer(BaseTrainer):
         super().__init__(pairs, preset, options, seed, validation, device)
         _, n_channels, n_times = pairs.signals.shape
         with seeded("weights", seed):
-            self.encoder = brain_encoder(
-                options.brain_encoder,
+            self.encoder = make_encoder(
+                options,
                 n_channels,
                 n_times,
                 pairs.ladder.shape[-1],
+                preset.n_vectors,
+                pairs.ladder.shape[1],
                 n_subjects=pairs.n_subjects,
                 sfreq=pairs.sfreq,
             )
+        middle = pairs.ladder[len(pairs.ladder) // 2]
+        fit_images(self.encoder, middle)
         self.encoder.to(self.device)
         self.similarity = LOSSES[options.loss]
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE, device=self.device))
@@ -55,11 +61,17 @@ class Trainer(BaseTrainer):
             weight_decay=options.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self.average = moving_average(self.encoder, options.weight_average) if options.weight_average else None
         self.prior = (
             BlurPrior(len(pairs.signals), preset.confidence, preset.weight, preset.compare, self.device)
             if preset.dynamic
             else None
         )
+
+    @property
+    def final_encoder(self) -> SignalEncoder:
+        """The encoder with the averaged weights, if they are averaged."""
+        return self.average.module if self.average else self.encoder  # type: ignore[return-value]
 
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
         """The one optimiser."""
@@ -74,15 +86,27 @@ class Trainer(BaseTrainer):
         """One step of the contrastive loss; it tells the prior how well the pairs fit."""
         pairs = self.pairs
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
-            brain = self.encoder(*inputs(self.encoder, pairs.signals, pairs.subject, batch))
-            similarity = self.similarity(brain, self.vision(batch), self.temperature)
-        loss = contrastive_loss(similarity)
+            signals, vision = inputs(self.encoder, pairs.signals, pairs.subject, batch), self.vision(batch)
+            similarities = [
+                self.similarity(brain, images, self.temperature) for brain, images in self.sides(signals, vision)
+            ]
+        loss = torch.stack([contrastive_loss(similarity) for similarity in similarities]).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.encoder)
         if self.prior:
-            self.prior.update(batch, similarity.diagonal())
+            self.prior.update(batch, torch.stack([similarity.diagonal() for similarity in similarities]).mean(0))
         return loss.detach()
+
+    def sides(self, signals: tuple[Tensor, ...], vision: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Brain and image embeddings of a batch, by every member of the encoder."""
+        if not isinstance(self.encoder, Members):
+            yield self.encoder(*signals), self.encoder.images(vision)
+            return
+        for brain, member in zip(self.encoder.each(*signals), self.encoder.members, strict=True):
+            yield brain, member.images(vision)  # type: ignore[operator]
 
     def more_history(self) -> HistoryRow:
         """The state of the prior."""
@@ -99,6 +123,8 @@ class Trainer(BaseTrainer):
     def fitted(self) -> dict[str, Tensor]:
         """Encoder, temperature and prior."""
         tensors = {**super().fitted(), "temperature": self.temperature.detach()}
+        if self.average:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         if self.prior:
             tensors |= {f"prior.{name}": tensor for name, tensor in self.prior.state_dict().items()}
         return tensors
@@ -107,5 +133,27 @@ class Trainer(BaseTrainer):
         """Restore what :meth:`fitted` gave."""
         super().load_fitted(tensors)
         self.temperature.data.copy_(tensors["temperature"])
+        if self.average:
+            self.average.load_state_dict(under("average.", tensors))
         if self.prior:
             self.prior.load_state_dict(under("prior.", tensors))
+
+
+def moving_average(encoder: nn.Module, decay: float) -> AveragedModel:
+    r"""A copy of an encoder that follows its weights.
+
+    .. math:: \bar{w} \leftarrow d_t \bar{w} + (1 - d_t) w, \quad d_t = \min\Big(d, \frac{1 + t}{10 + t}\Big)
+
+    so that the first steps, far from where training ends, are forgotten.
+
+    Parameters
+    ----------
+    encoder : Module
+    decay : float
+        `d`.
+    """
+
+    def average(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:
+        return torch.lerp(mean, new, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
+
+    return AveragedModel(encoder, avg_fn=average)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from ubp.brain.base import BrainEncoder
 from ubp.errors import InputError
 from ubp.fit import Trainer, batches
 from ubp.loss import contrastive_loss
@@ -92,6 +93,10 @@ def common_shape(trainers: Sequence[Trainer]) -> str | None:
         ):
             if mine != theirs:
                 return f"their {what} differs ({mine} and {theirs})"
+    if not all(isinstance(trainer.encoder, BrainEncoder) for trainer in trainers):
+        return "their encoders have several members or an image side that learns"
+    if any(trainer.average for trainer in trainers):
+        return "their weights are averaged"
     if first.encoder.uses_subject:
         return "their brain encoder tells subjects apart"
     if first.options.patience:

@@ -158,11 +158,31 @@ def _nice(brain_encoder: str, row: str, *differs: str) -> Method:
     )
 
 
+PLUS = {"loss": "clip", "components": 256, "adapter": "linear", "adapter_dim": 256, "members": 3}
+"""Parts beyond the paper that proved their worth."""
+
 METHODS: dict[str, Method] = {
     "vanilla": _blur_prior("vanilla", ("table3", "vanilla")),
     "blur": _blur_prior("blur", ("table3", "fovea_blur")),
     "ubp": _blur_prior("ubp", ("things_eeg_retrieval", "UBP")),
     "official": _blur_prior("official", None, "Kernels, fovea and comparison are those of the released program."),
+    "ubp-plus": Method(
+        "bank",
+        "This project; docs/beyond.md says what each part is worth",
+        "open_clip:RN50/openai",
+        options=PLUS,
+        inter_subject={"learning_rate": 1e-5},
+        differs=(
+            "Instead of one of three blurs, the mean of the image's vectors over a bank of blurs, gallery included; it "
+            "does not adapt to the pair.",
+            "Image features are 256 principal components of the training images, and a linear map of them is learned.",
+            "Both sides of the loss are normalised.",
+            "Three encoders are trained side by side and their cosines averaged.",
+            "An intermediate layer of the image encoder is worth more than all of these; choose it with --encoder, on "
+            "validation concepts.",
+            SELECTION,
+        ),
+    ),
     "nice": _nice("tsconv", "NICE"),
     "nice-sa": _nice(
         "nice-sa",

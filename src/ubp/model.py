@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ubp import __version__
-from ubp.brain import brain_encoder
 from ubp.brain.base import SignalEncoder
 from ubp.bravl import BraVL
 from ubp.bravl.trainer import n_components
 from ubp.config import Preset, TrainOptions, from_mapping
+from ubp.encoder import make_encoder
 from ubp.errors import InputError
 from ubp.files import atomic_file, digest, read_json, write_json, write_text
 from ubp.loss import LOSSES
@@ -34,7 +34,18 @@ DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.csv"
 FORMAT = 1
-LATER_OPTIONS = ("loss", "beta1", "calibration_concepts", "average_training")
+LATER_OPTIONS = (
+    "loss",
+    "beta1",
+    "calibration_concepts",
+    "average_training",
+    "mixture",
+    "adapter",
+    "adapter_dim",
+    "components",
+    "members",
+    "weight_average",
+)
 TEXT = ("text", "text_fingerprint", "text_dim")
 
 
@@ -373,11 +384,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _contrastive(about: Description) -> SignalEncoder:
-    return brain_encoder(
-        about.options.brain_encoder,
+    return make_encoder(
+        about.options,
         len(about.channels),
         about.n_times,
         about.embed_dim,
+        about.preset.n_vectors,
+        about.n_images,
         n_subjects=len(about.trained_on),
         sfreq=about.sfreq,
     )

@@ -19,7 +19,8 @@ class Pairs:
     image : Tensor of shape (n_pairs,), int64
         Row of each pair's image in the ladder.
     ladder : Tensor of shape (n_levels, n_images, embed_dim), float32
-        Unit image embeddings by increasing blur; one level or three.
+        Unit image embeddings by increasing blur; one level or three. Of a bank, (n_levels, n_images, n_vectors,
+        embed_dim).
     subject : Tensor of shape (n_pairs,), int64, optional
         Number of each pair's subject, from 0, for brain encoders that want to know.
     sfreq : float, optional
@@ -44,7 +45,7 @@ class Pairs:
     text: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.signals.ndim != 3 or self.ladder.ndim != 3 or self.image.shape != (len(self.signals),):
+        if self.signals.ndim != 3 or self.ladder.ndim not in (3, 4) or self.image.shape != (len(self.signals),):
             raise InputError(
                 f"Signals {tuple(self.signals.shape)}, image rows {tuple(self.image.shape)} and ladder "
                 f"{tuple(self.ladder.shape)} do not belong together; expected (n, channels, times), (n,) and "

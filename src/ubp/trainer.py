@@ -77,6 +77,11 @@ class BaseTrainer(ABC):
         self.history: list[HistoryRow] = []
         self.best = Best()
 
+    @property
+    def final_encoder(self) -> SignalEncoder:
+        """The encoder that is validated and kept."""
+        return self.encoder
+
     @abstractmethod
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
         """All optimisers, by the name their state is saved under."""
@@ -140,8 +145,8 @@ class BaseTrainer(ABC):
         self.history.append(row)
 
     def _validate(self, gallery: Gallery) -> HistoryRow:
-        vision = embed_images(self.encoder, gallery.vision)
-        similarity = cosine_similarity(embed(self.encoder, gallery.signals, gallery.subject), vision)
+        vision = embed_images(self.final_encoder, gallery.vision)
+        similarity = cosine_similarity(embed(self.final_encoder, gallery.signals, gallery.subject), vision)
         rank = ranks(similarity, gallery.target)
         score = mean_reciprocal_rank(rank)
         if score > self.best.score:

@@ -64,8 +64,8 @@ def image_encoder(spec: str, device: str = "cpu") -> ImageEncoder:
 
         - ``layer=`` an intermediate block by path or number, instead of the tower's output; several joined by ``+``,
           each brought to length 1 before they are put side by side (see `ubp.images.layers.find_layer`),
-        - ``pool=`` ``cls``, ``mean``, ``gem`` or ``attention``; by default the class token where there is one, else
-          the mean (see `ubp.images.pools`),
+        - ``pool=`` ``cls``, ``mean``, ``gem``, ``grid2``, ``grid3`` or ``attention``; by default the class token where
+          there is one, else the mean (see `ubp.images.pools`),
         - ``precision=`` ``fp32`` (default), ``bf16``, or ``fp16`` on a GPU,
         - ``size=`` of the images in pixels, for timm's models and gabor (96, or another multiple of 48).
     device : str
@@ -119,7 +119,7 @@ def _pixels(argument: str, reading: Reading, device: str) -> ImageEncoder:
 def _onnx(argument: str, reading: Reading, device: str) -> ImageEncoder:
     from ubp.images.onnx import OnnxEncoder
 
-    return OnnxEncoder(Path(argument), device)
+    return OnnxEncoder(Path(argument), device, reading)
 
 
 def _open_clip(argument: str, reading: Reading, device: str) -> ImageEncoder:
@@ -150,6 +150,7 @@ USAGE = {
 }
 OPTIONS = {
     "gabor": ("size",),
+    "onnx": ("layer", "pool"),
     "open_clip": ("layer", "pool", "precision"),
     "timm": ("layer", "pool", "precision", "size"),
 }

@@ -19,7 +19,7 @@ from ubp.images.blur import Blur
 from ubp.images.encode import Compute, encode_levels
 from ubp.images.encoders import ImageEncoder
 from ubp.images.ladder import neighbours
-from ubp.images.levels import Level, Mean, stored_levels
+from ubp.images.levels import Bank, Level, Mean, stored_levels
 from ubp.images.manifest import DTYPES, MANIFEST, hash_images, make_manifest, read_manifest
 from ubp.images.partial_rows import clear_work, has_idle_work
 from ubp.images.pipeline import Sources, check_levels
@@ -201,13 +201,13 @@ class FeatureStore:
         Parameters
         ----------
         level : Level
-            One of the levels the store was built with, or a mean of such.
+            One of the levels the store was built with, or a mean or bank of such.
         images : sequence of str, optional
             In any order, repeats allowed; by default all, in the order of `images`.
 
         Returns
         -------
-        ndarray of shape (n_images, dim), float32
+        ndarray of shape (n_images, dim), float32; for a bank (n_images, n_levels, dim)
 
         Raises
         ------
@@ -217,6 +217,8 @@ class FeatureStore:
         if isinstance(level, Mean):
             parts = [self.vectors(part, images) for part in level.levels]
             return _directions(np.sum(parts, axis=0), self.folder, f"level {level.name}")
+        if isinstance(level, Bank):
+            return np.stack([self.vectors(part, images) for part in level.levels], axis=1)
         if level.name not in self.levels:
             raise InputError(
                 f"{self.folder} has no level {level.name}; expected one of {', '.join(self.levels) or '(none yet)'}, "

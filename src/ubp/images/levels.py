@@ -39,12 +39,12 @@ class Mean:
     Parameters
     ----------
     levels : tuple of Level
-        Two or more, none of them a mean.
+        Two or more, none of them a mean or a bank.
 
     Raises
     ------
     ValueError
-        When there are fewer, or one is a mean, or one occurs twice.
+        When there are fewer, or one is a mean or a bank, or one occurs twice.
 
     References
     ----------
@@ -56,8 +56,10 @@ class Mean:
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
         names = [level.name for level in self.levels]
-        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, Mean) for level in self.levels):
-            raise ValueError(f"The levels of a mean are {names}, but must be two or more, all different, and no means.")
+        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, COMPOSED) for level in self.levels):
+            raise ValueError(
+                f"The levels of a mean are {names}, but must be two or more, all different, no means or banks."
+            )
 
     @property
     def name(self) -> str:
@@ -69,9 +71,47 @@ class Mean:
         raise ValueError(f"The level {self.name} is a mean of vectors and has no pixels; use its levels.")
 
 
+@dataclass(frozen=True)
+class Bank:
+    """Several levels at once: an image has one vector at each, and the model weighs them.
+
+    Parameters
+    ----------
+    levels : tuple of Level
+        Two or more, none of them a mean or a bank.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer, or one is a mean or a bank, or one occurs twice.
+    """
+
+    levels: tuple[Level, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        names = [level.name for level in self.levels]
+        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, COMPOSED) for level in self.levels):
+            raise ValueError(
+                f"The levels of a bank are {names}, but must be two or more, all different, no means or banks."
+            )
+
+    @property
+    def name(self) -> str:
+        """Names of the levels, joined."""
+        return f"bank-of-{'+'.join(level.name for level in self.levels)}"
+
+    def apply(self, images: Tensor, keys: Sequence[str]) -> Tensor:
+        """Refused: a bank has several pictures of an image."""
+        raise ValueError(f"The level {self.name} is a bank of several pictures; use its levels.")
+
+
+COMPOSED = (Mean, Bank)
+
+
 def stored_levels(levels: Iterable[Level]) -> tuple[Level, ...]:
-    """The levels that a store must hold for `levels`: those of a mean in its place; each name once."""
-    single = (part for level in levels for part in (level.levels if isinstance(level, Mean) else (level,)))
+    """The levels that a store must hold for `levels`: those of a mean or a bank in its place; each name once."""
+    single = (part for level in levels for part in (level.levels if isinstance(level, COMPOSED) else (level,)))
     return tuple({level.name: level for level in single}.values())
 
 
@@ -84,7 +124,7 @@ def apply_levels(images: Tensor, levels: Sequence[Level], keys: Sequence[str]) -
     images : Tensor of shape (n, 3, height, width)
         uint8, or float32 in 0..1.
     levels : sequence of Level
-        At least one, no :class:`Mean`.
+        At least one, no :class:`Mean` or :class:`Bank`.
     keys : sequence of str, one per image
         Seeds what is random, so that an image's pixels depend on it and on the level alone: the digest of its file.
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ubp.errors import InputError, UbpError
 from ubp.files import digest, read_json
 from ubp.images.load import INTERPOLATIONS
+from ubp.images.pools import POOLS
+from ubp.images.spec import Reading, one_of
 
+WHOLE = Reading()
 MAX_BYTES = 2**31  # protobuf, and so a single ONNX file, ends there
 
 
@@ -56,6 +61,10 @@ class OnnxEncoder:
     path : Path
         A single ONNX file: one float32 input of shape (batch, 3, size, size), first output (batch, output_dim).
         Beside it, ``<same stem>.json`` with `size`, `mean`, `std`, `interpolation` and `output_dim`.
+    reading : Reading
+        Layers are names of values in the graph that are maps (batch, channels, side, side), pooled by ``mean``, the
+        default, ``gem``, ``grid2`` or ``grid3``; several are brought to length 1 each and put side by side. The network
+        runs as far as the last of them.
     device : str
         ``"cuda..."`` uses ONNX Runtime's CUDA provider where it is installed; everything else runs on the cpu.
 
@@ -76,7 +85,7 @@ class OnnxEncoder:
     Deterministic on the cpu. Kernels may round differently for another batch size, about 1e-6 relative.
     """
 
-    def __init__(self, path: Path, device: str = "cpu"):
+    def __init__(self, path: Path, device: str = "cpu", reading: Reading = WHOLE):
         try:
             import onnxruntime
         except ImportError as error:
@@ -89,9 +98,20 @@ class OnnxEncoder:
         data = path.read_bytes()
         self.preprocessing = Preprocessing.read(path.with_suffix(".json"))
         self.name = f"onnx:{path.name}"
-        self.fingerprint = digest(
-            "onnx", hashlib.sha256(data).digest(), json.dumps(asdict(self.preprocessing), sort_keys=True)
-        )
+        parts: list[bytes | str] = [
+            "onnx",
+            hashlib.sha256(data).digest(),
+            json.dumps(asdict(self.preprocessing), sort_keys=True),
+        ]
+        self.pool = "mean" if reading.pool == "auto" else reading.pool
+        self.layers = reading.layers
+        if reading.layers:
+            if POOLS[self.pool] is None:
+                raise InputError(f"The pool {self.pool} is not for {path}; expected pool=mean, gem, grid2 or grid3.")
+            self.name += f",layer={'+'.join(reading.layers)},pool={self.pool}"
+            parts.append(json.dumps([reading.layers, self.pool]))
+            data = cut(data, reading.layers, path)
+        self.fingerprint = digest(*parts)
         self.size = self.preprocessing.size
         self.interpolation = self.preprocessing.interpolation
         self.dim = self.preprocessing.output_dim
@@ -112,7 +132,10 @@ class OnnxEncoder:
                 "expected one whole ONNX file with its weights inside."
             ) from error
         self._input = self._check_input()
-        self._check_output()
+        if self.layers:
+            self.dim = self._run(np.zeros((1, 3, self.size, self.size), np.float32)).shape[1]
+        else:
+            self._check_output()
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Encode (n, 3, size, size) float32 pixels in 0..1 to (n, dim) float32 on the cpu, not normalised."""
@@ -126,10 +149,29 @@ class OnnxEncoder:
         if self._batch and n < self._batch:
             images = np.concatenate([images, np.zeros((self._batch - n, *images.shape[1:]), np.float32)])
         try:
-            output = self._session.run(None, {self._input: np.ascontiguousarray(images)})[0]
+            outputs = self._session.run(None, {self._input: np.ascontiguousarray(images)})
         except Exception as error:  # as above
             raise UbpError(f"ONNX Runtime failed on {self.path} ({_first_line(error)}).") from error
-        return np.asarray(output)[:n]
+        return np.asarray(outputs[0])[:n] if not self.layers else self._pooled(outputs)[:n]
+
+    def _pooled(self, outputs: list[np.ndarray]) -> np.ndarray:
+        vectors, pool = [], POOLS[self.pool]
+        assert pool is not None
+        for name, output in zip(self.layers, outputs, strict=True):
+            if output.ndim != 4 or output.shape[2] != output.shape[3]:
+                raise InputError(
+                    f"The layer {name} of {self.path} has the shape {output.shape[1:]} for an image; expected a "
+                    "layer that gives a map (channels, side, side)."
+                )
+            try:
+                vectors.append(pool(torch.from_numpy(output).movedim(1, -1).flatten(1, 2).float()))
+            except ValueError as error:
+                raise InputError(
+                    f"The pool {self.pool} does not fit the layer {name} of {self.path}: {error}"
+                ) from error
+        if len(vectors) > 1:
+            vectors = [functional.normalize(vector, dim=1) for vector in vectors]
+        return torch.cat(vectors, 1).numpy()
 
     def _check_input(self) -> str:
         inputs = self._session.get_inputs()
@@ -152,6 +194,39 @@ class OnnxEncoder:
                 f"{self.path} gives {output.dtype} of shape {output.shape} for one image; "
                 f"expected float32 of shape (1, {self.dim}), as its JSON file says."
             )
+
+
+def cut(data: bytes, layers: Sequence[str], path: Path) -> bytes:
+    """The network of an ONNX file as far as some of its inner values, which become its outputs.
+
+    Raises
+    ------
+    InputError
+        When the file is no ONNX network, or a value is not in it.
+    UbpError
+        When the package `onnx` is not installed.
+    """
+    try:
+        import onnx
+        from onnx.utils import Extractor
+    except ImportError as error:
+        raise UbpError(
+            "Layers of an onnx: encoder need the package onnx; install it with: pip install onnx."
+        ) from error
+    try:
+        model = onnx.load_from_string(data)
+    except Exception as error:  # protobuf's own exceptions
+        raise InputError(f"{path} is not an ONNX network that can be read ({_first_line(error)}).") from error
+    values = [name for node in model.graph.node for name in node.output]
+    for layer in layers:
+        if layer not in values:
+            raise InputError(f"{path} has no layer {layer!r}; expected {one_of(layer, values)}.")
+    for name in layers:
+        if name not in {value.name for value in model.graph.value_info}:
+            model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    inputs = [one.name for one in model.graph.input if one.name not in {w.name for w in model.graph.initializer}]
+    extracted: bytes = Extractor(model).extract_model(inputs, list(layers)).SerializeToString()
+    return extracted
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:

@@ -6,6 +6,9 @@ With `p` running over the places of a map, or over a transformer's patch tokens 
     \text{gem} = \Big(\frac{1}{P} \sum_p \max(x_p, \epsilon)^3\Big)^{1/3} \qquad
     \text{cls} = x_\text{class token}
 
+``grid2`` and ``grid3`` are the means over the cells of a 2 x 2 or 3 x 3 grid, row by row, so that a vector keeps where
+in the image something is.
+
 ``attention`` is the tower's own attention pooling, with its trained weights.
 
 Source of gem: Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2018.
@@ -14,8 +17,10 @@ Source of gem: Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with n
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6
@@ -53,6 +58,25 @@ def mean(patches: Tensor) -> Tensor:
 def gem(patches: Tensor) -> Tensor:
     """Generalised mean of power 3; (n, places, channels) to (n, channels). Values below 1e-6 count as 1e-6."""
     return patches.clamp(min=GEM_FLOOR).pow(GEM_POWER).mean(1).pow(1 / GEM_POWER)
+
+
+def grid(patches: Tensor, side: int) -> Tensor:
+    """Mean over each cell of a grid; (n, places, channels) to (n, side * side * channels).
+
+    Places are those of a square map, row by row. Cells overlap by a place where `side` does not divide the map, as in
+    adaptive pooling.
+
+    Raises
+    ------
+    ValueError
+        When the map is smaller than the grid, or is not square.
+    """
+    n, count, channels = patches.shape
+    length = math.isqrt(count)
+    if length * length != count or length < side:
+        raise ValueError(f"A map of {count} places has no {side} x {side} grid.")
+    maps = patches.reshape(n, length, length, channels).movedim(-1, 1)
+    return functional.adaptive_avg_pool2d(maps, side).movedim(1, -1).flatten(1)
 
 
 def attention_pool(tower: nn.Module) -> nn.Module | None:
@@ -97,4 +121,11 @@ def _is_square(number: int) -> bool:
 
 
 # The pools without a function need more than the patches.
-POOLS: dict[str, Callable[[Tensor], Tensor] | None] = {"cls": None, "mean": mean, "gem": gem, "attention": None}
+POOLS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "cls": None,
+    "mean": mean,
+    "gem": gem,
+    "grid2": partial(grid, side=2),
+    "grid3": partial(grid, side=3),
+    "attention": None,
+}

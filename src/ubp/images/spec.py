@@ -62,8 +62,8 @@ def read_options(spec: str, options: list[tuple[str, str]], known: Iterable[str]
     for key, value in options:
         if not known:
             raise InputError(
-                f"The image encoder {spec!r} has the option {key!r}; expected none, only the towers of open_clip: and "
-                "timm: have layers to choose from (a file with such a name has to be renamed)."
+                f"The image encoder {spec!r} has the option {key!r}; expected none, only the towers of open_clip:, "
+                "timm: and onnx: have layers to choose from."
             )
         if key not in known:
             raise InputError(

@@ -209,6 +209,8 @@ def _outlet(sketch: nn.Module, name: str, kind: str, model: str, output: Any) ->
     try:
         return Outlet(name, kind, int(pooled(sketch, output, kind).shape[1]))
     except (RuntimeError, AssertionError, ValueError) as error:
+        if kind.startswith("grid"):
+            raise InputError(f"The pool {kind} does not fit the layer {name} of {model}: {error}") from error
         raise InputError(
             f"The attention pooling of {model} does not fit the layer {name}, which gives an array of shape {shape}; "
             "expected the last block, layer=-1, or another pool."

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ubp.images import colors
 from ubp.images.blur import Blur, digits
-from ubp.images.levels import Level, Mean
+from ubp.images.levels import Bank, Level, Mean
 from ubp.randomness import derive_seed
 
 PUBLISHED_WIDTH = 51  # kernel width that belongs to the published sizes in pixels, of 224
@@ -275,6 +275,7 @@ KINDS: dict[str, type] = {
     "low-resolution": LowResolution,
     "mosaic": Mosaic,
     "mean": Mean,
+    "bank": Bank,
 }
 """What a level is, as JSON names it."""
 
