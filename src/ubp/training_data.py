@@ -1,7 +1,7 @@
 """What a job trains on: its trials, split and scaled, the images of each, and those that choose the epoch."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -128,16 +128,12 @@ def image_pairs(
         rows, concept = rows[order], concept[order]
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)[pair]
-    words = (None, None) if text is None else (concept, text.select(map(str, concepts)))
-    return Pairs(
-        signals,
-        torch.from_numpy(rows.astype(np.int64)),
-        ladder,
-        subject,
-        trials.sfreq,
-        *(None if word is None else torch.from_numpy(word) for word in words),
-        repetitions,
-    )
+    image = torch.from_numpy(rows.astype(np.int64))
+    made = Pairs(signals, image, ladder, subject, trials.sfreq, repetitions=repetitions)
+    if text is None:
+        return made
+    words = torch.from_numpy(text.select(map(str, concepts)))
+    return replace(made, concept=torch.from_numpy(concept), text=words)
 
 
 def repetition_rows(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
