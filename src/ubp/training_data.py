@@ -60,11 +60,12 @@ class TrainingData:
 
     @staticmethod
     def key(job: Job) -> tuple[Any, ...]:
-        """What decides them, within one study."""
+        """What decides them, and the rows of their pairs, within one study."""
         options = job.options
         selection = job.setting, job.subject, job.channels, job.window
-        split = options.validation_concepts, options.calibration_concepts, options.averages_once
-        return *selection, *split, options.standardise, options.alignment, options.draws_repetitions
+        split = options.validation_concepts, options.calibration_concepts
+        rows = options.average_training, options.repetitions, options.draws_repetitions
+        return *selection, *split, *rows, options.standardise, options.alignment
 
 
 def fit_alignments(study: Study, job: Job, training: Trials, held: Collection[str]) -> dict[str, Alignment]:
