@@ -16,7 +16,7 @@ MOST_TRIALS = 500
 FEWEST_TRIALS = 20
 BLOCK = 256  # trials whose aligned signals are in memory twice
 MOST_STEPS = 100
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
