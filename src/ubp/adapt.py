@@ -86,7 +86,7 @@ def adapt(given: GivenSignals, model: Model, average: bool = False, multiply: fl
         start += len(part)
     repetitions = np.bincount(group, minlength=len(rows))
     signals.div_(torch.from_numpy(repetitions.astype(np.float32))[:, None, None])
-    check_unit(signals.numpy(), model, given.where)
+    check_unit(signals.numpy(), model, given.where, given.subject)
     names = [given.images[row] if average else given.names[row] for row in rows]
     return Queries(signals.numpy(), tuple(names), tuple(given.images[row] for row in rows), repetitions, tuple(notes))
 

@@ -200,13 +200,15 @@ def calibration_of(
     mask = np.array([[other != concept[image] for _, other in held.reference] for image in seen])
     answers = {}
     for count in signals[0]:
-        fit, new = (_similarity(model, part[count], reference) for part in signals)
-        own = _similarity(model, signals[1][count], matched).diagonal()
+        people = [[who for who, _ in part] for part in (held.temperature, held.calibration)]
+        aligned = [model.align(part[count], who) for part, who in zip(signals, people, strict=True)]
+        fit, new = (_similarity(model, part, reference) for part in aligned)
+        own = _similarity(model, aligned[1], matched).diagonal()
         answers[count] = Answers(fit[range(len(seen)), [row[image] for image in seen]], fit, own.copy(), new)
     return Calibration(answers, mask, np.asarray(reference, np.float32), held)
 
 
 def _similarity(model: Model, signals: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The loss's similarity of queries and images, float64."""
-    brain = model.embed(signals)
+    """The loss's similarity of aligned queries and images, float64."""
+    brain = model.embed(signals, aligned=True)
     return cosine_similarity(brain, images).astype(np.float64) * model.sharpness(brain)[:, None]

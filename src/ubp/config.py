@@ -14,9 +14,12 @@ from ubp.images.blur_options import PUBLISHED_STEP, PUBLISHED_WIDTH, Foveation, 
 from ubp.images.levels import COMPOSED, Bank, Level
 from ubp.images.transforms import KINDS, TRANSFORMATIONS
 
-LOSS_NAMES = ("ubp", "clip", "atm-s")
+LOSS_NAMES = ("ubp", "clip", "atm-s", "siglip", "two-temperatures")
 MIXTURE_NAMES = ("mean", "learned", "per-dimension", "per-image")
 ADAPTER_NAMES = ("none", "linear", "bottleneck", "residual")
+ALIGNMENT_NAMES = ("none", "scale", "euclidean", "riemannian")
+REPETITIONS = ("mean", "subset")
+POSITIVES = ("pair", "image")
 BRAVL = "bravl"
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
@@ -210,8 +213,9 @@ class TrainOptions:
         Control: break the pairing of trials and images; accuracy must be at chance.
     loss : str
         What the contrastive loss is taken of: ubp (scale softplus, brain side not normalised), clip (both sides
-        normalised, scale exp) or atm-s (scale as it is, brain side not normalised); or bravl, not
-        contrastive: that model has its own objective and encoders.
+        normalised, scale exp), two-temperatures (clip, with another scale for assigning signals to images) or atm-s
+        (scale as it is, brain side not normalised); siglip (clip's similarities, every pair judged by itself); or
+        bravl, not contrastive: that model has its own objective and encoders.
     beta1 : float
         Decay of AdamW's mean of gradients.
     calibration_concepts : int
@@ -234,6 +238,24 @@ class TrainOptions:
         take turns.
     weight_average : float
         Decay, each step, of the moving average of the weights that is kept in the end; 0 for the last weights.
+    augment : tuple of str
+        What is done to training signals at random, each NAME or NAME=STRENGTH: smoothing and time-shift (up to so many
+        ms), channel-dropout (probability), noise (in standard deviations of the channel), mixup (up to this share of
+        another repetition of the image).
+    repetitions : str
+        How the trials of an image become a training signal: their mean, or in each step that of a random subset.
+    alignment : str
+        What is made alike between subjects, from the training signals of each and without their images: none, scale
+        (mean and deviation of each channel), euclidean or riemannian (their covariance).
+    subject_layers : bool
+        Each subject has a linear map of the channels of its own, which is left out for half of the training signals,
+        and for subjects that were not trained on.
+    positives : str
+        What matches in a batch: each signal with the image of its pair, or all signals of an image with it (image).
+    soft_targets : float
+        Share of a target that is given by the similarity of images; 0 for none.
+    soft_temperature : float
+        Temperature of those shares; the lower, the closer to the image seen.
     """
 
     brain_encoder: str = "eegproject"
@@ -256,8 +278,18 @@ class TrainOptions:
     components: int = 0
     members: int = 1
     weight_average: float = 0.0
+    augment: tuple[str, ...] = ()
+    repetitions: str = "mean"
+    alignment: str = "none"
+    subject_layers: bool = False
+    positives: str = "pair"
+    soft_targets: float = 0.0
+    soft_temperature: float = 0.05
 
     def __post_init__(self) -> None:
+        from ubp.augment import read_augmentations
+
+        object.__setattr__(self, "augment", read_augmentations(self.augment))
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0}
@@ -281,7 +313,7 @@ class TrainOptions:
             raise InputError(f"The precision is {self.precision}; bravl is trained in fp32 only.")
         if not 0 <= self.beta1 < 1:
             raise InputError(f"beta1 is {self.beta1}; expected at least 0 and below 1.")
-        for name, table in (("mixture", MIXTURE_NAMES), ("adapter", ADAPTER_NAMES)):
+        for name, table in NAMED.items():
             if getattr(self, name) not in table:
                 raise unknown(name, getattr(self, name), table)
         if self.adapter_dim and self.adapter == "none":
@@ -292,6 +324,34 @@ class TrainOptions:
             raise InputError(
                 f"calibration_concepts is {self.calibration_concepts}; expected 0 or at least {FEWEST_CALIBRATION}."
             )
+        if not 0 <= self.soft_targets <= 1 or not 0 < self.soft_temperature < math.inf:
+            raise InputError(
+                f"soft_targets is {self.soft_targets} and soft_temperature {self.soft_temperature}; expected a share "
+                "from 0 to 1 and a temperature above 0."
+            )
+        if self.soft_targets and self.loss == "siglip":
+            raise InputError(
+                f"soft_targets is {self.soft_targets} with the loss siglip, which judges every pair by itself and has "
+                "no shares; choose another loss or leave the soft targets out."
+            )
+        if self.repetitions == "subset" and not self.average_training:
+            raise InputError(
+                "repetitions is 'subset' without average_training, which makes every trial a pair of its own; expected "
+                "one of the two."
+            )
+        if self.mixes_repetitions and not self.draws_repetitions:
+            raise InputError(
+                "augment has mixup, and training on the mean of all repetitions leaves nothing to mix; give "
+                "--repetitions subset or --no-average-training as well."
+            )
+        if self.loss == BRAVL:
+            default = {field.name: field.default for field in dataclasses.fields(self)}
+            given = [name for name in NOT_OF_BRAVL if getattr(self, name) != default[name]]
+            if given:
+                raise InputError(
+                    f"{given[0]} is {getattr(self, given[0])!r}; bravl is not trained by contrast and has no such "
+                    "option, so leave it out."
+                )
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
 
@@ -299,6 +359,34 @@ class TrainOptions:
     def kind(self) -> str:
         """Kind of model: `contrastive` (a brain encoder fitted to image embeddings) or `bravl`."""
         return BRAVL if self.loss == BRAVL else "contrastive"
+
+    @property
+    def mixes_repetitions(self) -> bool:
+        """Whether a training signal may be mixed with another repetition of its image."""
+        return any(one.partition("=")[0] == "mixup" for one in self.augment)
+
+    @property
+    def averages_once(self) -> bool:
+        """Whether training signals are the means of all repetitions, made before training."""
+        return self.average_training and self.repetitions == "mean"
+
+    @property
+    def draws_repetitions(self) -> bool:
+        """Whether training signals are made of repetitions in each step."""
+        return not self.averages_once and (self.repetitions == "subset" or self.mixes_repetitions)
+
+
+NAMED: dict[str, tuple[str, ...]] = {
+    "mixture": MIXTURE_NAMES,
+    "adapter": ADAPTER_NAMES,
+    "repetitions": REPETITIONS,
+    "alignment": ALIGNMENT_NAMES,
+    "positives": POSITIVES,
+}
+"""Options of training that are a name, and the names."""
+
+NOT_OF_BRAVL = ("augment", "repetitions", "subject_layers", "positives", "soft_targets")
+"""Options of contrastive training that the other kind of model does not have."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def repetition_curve(
                 row = decoder.row | {
                     "gallery_size": len(decoder.gallery),
                     "gallery_level": decoder.gallery_level,
+                    "protocol": decoder.protocol,
                     "draws": len(by_draw),
                 }
                 found[number].append((row, pd.Series(np.mean(by_draw, axis=0), index=by_draw[0].index)))
@@ -157,5 +158,5 @@ def _summary(
             "gallery_size": "/".join(sorted({str(size) for size in part["gallery_size"]})),
             "gallery_level": "/".join(sorted(set(part["gallery_level"]))),
             "query": "mean of repetitions" if number > 1 else "single trial",
-            "protocol": "inductive",
+            "protocol": "/".join(sorted(set(part["protocol"]))),
         }

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ubp.brain import brain_encoder
 from ubp.brain.base import SignalEncoder
+from ubp.brain.subject_layers import SubjectLayers
 from ubp.config import TrainOptions
 from ubp.image_side import ImageSide
 
@@ -139,8 +140,12 @@ def _one(
     n_components: int | None,
     **about: Any,
 ) -> SignalEncoder:
+    def brain(embed_dim: int) -> SignalEncoder:
+        made = brain_encoder(name, n_channels, n_times, embed_dim, **about)
+        return SubjectLayers(made, about.get("n_subjects", 0)) if options.subject_layers else made
+
     if n_levels == 1 and options.adapter == "none" and not n_components:
-        return brain_encoder(name, n_channels, n_times, vision_dim, **about)
+        return brain(vision_dim)
     length = options.adapter_dim or None
     side = ImageSide(vision_dim, n_levels, options.mixture, options.adapter, length, n_components)
-    return TwoSided(brain_encoder(name, n_channels, n_times, side.embed_dim, **about), side)
+    return TwoSided(brain(side.embed_dim), side)

@@ -23,6 +23,8 @@ from ubp.statistics import bootstrap_interval
 Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 RANKS = "ranks.csv"
+INDUCTIVE = "inductive"
+UNLABELLED = "inductive, unlabelled training trials of the subject"
 N_BEST = 5
 LARGER_K = 5
 
@@ -41,6 +43,8 @@ class Protocol:
         False ranks every single trial.
     kind : str
         `inductive`: every query is ranked alone among the test images, nothing is fitted on the test trials.
+        `inductive, unlabelled training trials of the subject`: the same, by a model that was not trained on the
+        subject, whose signals are aligned by trials of the training split, without their images.
         `inductive, class features`: the same among the test concepts, by features of their classes.
     n_way : tuple of int
         Further gallery sizes to report top-1 for.
@@ -51,7 +55,7 @@ class Protocol:
     gallery_level: str
     repetitions: int | None = None
     average: bool = True
-    kind: str = "inductive"
+    kind: str = INDUCTIVE
     n_way: tuple[int, ...] = ()
     k: int = 5
 
@@ -157,6 +161,8 @@ class Decoder:
         Of brain embeddings and `vision`; the cosine by default.
     by_concept : bool
         The gallery holds concepts and features of their classes.
+    protocol : str
+        What it knows of the subject, see `Protocol.kind`.
     """
 
     row: dict[str, Any]
@@ -167,6 +173,7 @@ class Decoder:
     folder: Path | None = None
     similarity: Similarity = cosine_similarity
     by_concept: bool = False
+    protocol: str = INDUCTIVE
 
     def rank(self, test: Trials) -> Ranking:
         """Rank the gallery for every test trial."""

@@ -12,7 +12,7 @@ from ubp.class_features import CLASS_FEATURES, class_gallery, class_similarity
 from ubp.config import preset
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
-from ubp.evaluate import Decoder, Protocol, Ranking, save_ranking, score
+from ubp.evaluate import INDUCTIVE, UNLABELLED, Decoder, Protocol, Ranking, save_ranking, score
 from ubp.images.features import FeatureStore
 from ubp.images.levels import Level
 from ubp.job import Job
@@ -87,7 +87,7 @@ class Evaluation:
         ranking = decoder.rank(test)
         if folder:
             save_ranking(ranking, folder)
-        return decoder.row | score(ranking, self._protocol(decoder.gallery_level)), ranking
+        return decoder.row | score(ranking, self._protocol(decoder)), ranking
 
     def groups(self, folders: Iterable[Path]) -> Iterator[tuple[Study, list[tuple[Path, Description]]]]:
         """Models that share their test trials and their images' vectors, and the study these come from."""
@@ -114,6 +114,7 @@ class Evaluation:
                 self._written_below(run) if self.class_features else folder,
                 class_similarity(model, vision, names, self.text) if self.class_features else cosine_similarity,
                 self.class_features,
+                UNLABELLED if about.uses_unlabelled else INDUCTIVE,
             )
 
     def _written_below(self, run: Path) -> Path | None:
@@ -133,13 +134,14 @@ class Evaluation:
             )
         return study
 
-    def _protocol(self, level: str) -> Protocol:
-        kind = "inductive, class features" if self.class_features else "inductive"
-        return Protocol(level, self.repetitions, self.average, kind, self.n_way, self.k)
+    def _protocol(self, decoder: Decoder) -> Protocol:
+        kind = f"{decoder.protocol}, class features" if self.class_features else decoder.protocol
+        return Protocol(decoder.gallery_level, self.repetitions, self.average, kind, self.n_way, self.k)
 
     def ridge_decoder(self, study: Study, store: FeatureStore, job: Job, test: Trials) -> Decoder:
         """Ridge regression on the training trials of a job, to the crisp images of the store."""
-        crisp, train = preset("vanilla").base, job.trials(study, "train")
+        crisp = preset("vanilla").base
+        train = job.trials(study, "train", average=job.options.average_training)
         baseline = RidgeBaseline().fit(train.signals, store.vectors(crisp, train.images), train.concepts)
         vision, names = self._gallery(store, test, crisp)
         run = Path(job.setting, job.subject, RIDGE, "seed-0")

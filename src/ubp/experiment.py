@@ -1,12 +1,14 @@
 """From a study and a choice of settings to a trained model in a folder; unfinished runs continue."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from ubp.align import Alignment, check_alignment
+from ubp.augment import check_augmentations
 from ubp.bravl import BraVLTrainer
 from ubp.calibration import Calibration, calibration_of
 from ubp.config import BRAVL
@@ -41,6 +43,7 @@ class Fit:
     trainer: BaseTrainer
     scale: tuple[torch.Tensor, torch.Tensor]
     calibrate: Callable[[Model], Calibration] | None = None
+    alignment: Mapping[str, Alignment] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -51,7 +54,8 @@ class Fit:
         """Write the model, and remove the checkpoint."""
         trainer = self.trainer
         prior = trainer.prior.state_dict() if trainer.prior else {}
-        model = Model(self.description, trainer.final_encoder, self.scale, prior, trainer.temperature, trainer.history)
+        learned = trainer.final_encoder, self.scale, prior, trainer.temperature
+        model = Model(self.description, *learned, trainer.history, self.alignment)
         if self.calibrate:
             self.calibrate(model).save(self.folder)
         model.save(self.folder)
@@ -90,13 +94,15 @@ def begin(
             )
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return None
-    gallery = validation_gallery(data.validation, store, job, data.scale, data.trials) if data.validation else None
+    gallery = None
+    if data.validation:
+        gallery = validation_gallery(data.validation, store, job, data.scale, data.trials, data.alignment)
     trainer = TRAINERS[job.options.kind](pairs, job.preset, job.options, job.seed, gallery, device)
     del pairs
     _restore(trainer, folder / CHECKPOINT, description)
     held = data.calibration
     calibrated = (lambda model: calibrate(model, study, store, job, held)) if held else None
-    return Fit(folder, description, trainer, data.scale, calibrated)
+    return Fit(folder, description, trainer, data.scale, calibrated, data.alignment)
 
 
 def train(
@@ -167,13 +173,16 @@ def check_shape(study: Study, job: Job) -> None:
     Raises
     ------
     InputError
-        When the brain encoder is unknown or needs other channels or a longer window, subjects that are to be trained
-        together differ in channels or samples, or a concept has no text features.
+        When the brain encoder is unknown or needs other channels or a longer window, an augmentation or alignment needs
+        more samples, subjects that are to be trained together differ in channels or samples, or a concept has no text
+        features.
     """
     recording, channels = study.recording(job.subject), job.channels
     if job.setting == "inter-subject":
         channels = shared_channels(study, channels, job.window)
     plan = recording.select("train", channels=channels, window=job.window)
+    check_augmentations(job.options.augment, plan.shape[2], study.info.sfreq)
+    check_alignment(job.options.alignment, plan.shape[2])
     if job.text:
         inside = job.setting == "intra-subject"
         tables = [one.trials for subject, one in study.recordings.items() if (subject == job.subject) == inside]
@@ -210,7 +219,7 @@ def describe(
         setting=job.setting,
         subject=job.subject,
         trained_on=tuple(sorted(set(trials.subjects))),
-        n_pairs=len(pairs.signals),
+        n_pairs=len(pairs),
         n_images=pairs.ladder.shape[1],
         channels=trials.channels,
         sfreq=trials.sfreq,

@@ -8,11 +8,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from ubp.brain.base import SignalEncoder
 from ubp.config import Preset, TrainOptions
+from ubp.draw import SignalDraws
 from ubp.encoder import Members, fit_images, make_encoder
-from ubp.loss import INITIAL_TEMPERATURE, LOSSES, contrastive_loss
+from ubp.errors import InputError
+from ubp.loss import LOSSES
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.prior import BlurPrior
-from ubp.randomness import seeded
+from ubp.randomness import derive_seed, seeded
+from ubp.targets import batch_target
 from ubp.trainer import BaseTrainer, HistoryRow, batches, embed, embed_images, inputs, under
 
 __all__ = ["Gallery", "HistoryRow", "Pairs", "Trainer", "batches", "channel_scale", "embed", "embed_images"]
@@ -38,6 +41,10 @@ class Trainer(BaseTrainer):
     ) -> None:
         super().__init__(pairs, preset, options, seed, validation, device)
         _, n_channels, n_times = pairs.signals.shape
+        if options.subject_layers and not pairs.n_subjects:
+            raise InputError("Subjects are to have layers of their own and the pairs have no subjects; give them.")
+        self.draws = SignalDraws(self.pairs, options)
+        self.generator = torch.Generator(self.device)
         with seeded("weights", seed):
             self.encoder = make_encoder(
                 options,
@@ -52,10 +59,12 @@ class Trainer(BaseTrainer):
         middle = pairs.ladder[len(pairs.ladder) // 2]
         fit_images(self.encoder, middle)
         self.encoder.to(self.device)
-        self.similarity = LOSSES[options.loss]
-        self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE, device=self.device))
+        self.loss = LOSSES[options.loss]
+        self.temperature = nn.Parameter(torch.tensor(self.loss.temperature, device=self.device))
+        second = self.loss.second
+        self.second = None if second is None else nn.Parameter(torch.tensor(second, device=self.device))
         self.optimizer = torch.optim.AdamW(
-            [*self.encoder.parameters(), self.temperature],
+            [*self.encoder.parameters(), *self.scalars],
             lr=options.learning_rate,
             betas=(options.beta1, 0.999),
             weight_decay=options.weight_decay,
@@ -63,10 +72,15 @@ class Trainer(BaseTrainer):
         )
         self.average = moving_average(self.encoder, options.weight_average) if options.weight_average else None
         self.prior = (
-            BlurPrior(len(pairs.signals), preset.confidence, preset.weight, preset.compare, self.device)
+            BlurPrior(len(pairs), preset.confidence, preset.weight, preset.compare, self.device)
             if preset.dynamic
             else None
         )
+
+    @property
+    def scalars(self) -> list[nn.Parameter]:
+        """The learned numbers of the loss: the temperature, and a second one where it has that."""
+        return [self.temperature] if self.second is None else [self.temperature, self.second]
 
     @property
     def final_encoder(self) -> SignalEncoder:
@@ -82,15 +96,30 @@ class Trainer(BaseTrainer):
         level: Tensor | int = self.prior.levels(batch) if self.prior else 0
         return self.pairs.ladder[level, self.pairs.image[batch]]
 
+    def run_epoch(self) -> None:
+        """Train one epoch; what happens to signals is drawn apart from all else, so that the rest stays the same."""
+        self.generator.manual_seed(derive_seed("signals", self.seed, self.epoch))
+        super().run_epoch()
+
+    def signals(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """What the encoder takes for pairs: their signals, drawn and changed as the options say, and subjects."""
+        pairs = self.pairs
+        if self.draws.off:
+            return inputs(self.encoder, pairs.signals, pairs.subject, batch)
+        drawn = self.draws(batch, self.generator)
+        return inputs(self.encoder, drawn, None if pairs.subject is None else pairs.subject[batch], slice(None))
+
     def step(self, batch: Tensor) -> Tensor:
         """One step of the contrastive loss; it tells the prior how well the pairs fit."""
-        pairs = self.pairs
+        options = self.options
+        signals, vision = self.signals(batch), self.vision(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
-            signals, vision = inputs(self.encoder, pairs.signals, pairs.subject, batch), self.vision(batch)
-            similarities = [
-                self.similarity(brain, images, self.temperature) for brain, images in self.sides(signals, vision)
-            ]
-        loss = torch.stack([contrastive_loss(similarity) for similarity in similarities]).mean()
+            similarities = [self.loss(brain, images, self.temperature) for brain, images in self.sides(signals, vision)]
+        target = batch_target(
+            self.pairs.image[batch], vision, options.positives, options.soft_targets, options.soft_temperature
+        )
+        losses = [self.loss.objective(matrix, target, self.temperature, self.second) for matrix in similarities]
+        loss = torch.stack(losses).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -123,6 +152,8 @@ class Trainer(BaseTrainer):
     def fitted(self) -> dict[str, Tensor]:
         """Encoder, temperature and prior."""
         tensors = {**super().fitted(), "temperature": self.temperature.detach()}
+        if self.second is not None:
+            tensors["second"] = self.second.detach()
         if self.average:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         if self.prior:
@@ -133,6 +164,8 @@ class Trainer(BaseTrainer):
         """Restore what :meth:`fitted` gave."""
         super().load_fitted(tensors)
         self.temperature.data.copy_(tensors["temperature"])
+        if self.second is not None:
+            self.second.data.copy_(tensors["second"])
         if self.average:
             self.average.load_state_dict(under("average.", tensors))
         if self.prior:

@@ -14,12 +14,23 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ubp.brain.base import BrainEncoder
+from ubp.config import TrainOptions
 from ubp.errors import InputError
 from ubp.fit import Trainer, batches
-from ubp.loss import contrastive_loss
+from ubp.loss import LOSSES, contrastive_loss
 from ubp.randomness import derive_seed
 
 SHARED_OPTIONS = ("epochs", "batch_size", "loss", "learning_rate", "beta1", "weight_decay", "precision", "patience")
+ALONE: dict[str, Callable[[TrainOptions], bool]] = {
+    "their loss has another objective": lambda options: (
+        options.loss in LOSSES and LOSSES[options.loss].second is not None
+    ),
+    "their targets are of more than the pair": lambda options: options.positives != "pair" or options.soft_targets > 0,
+    "their signals are drawn anew in each step": lambda options: bool(options.augment) or options.repetitions != "mean",
+    "their brain encoder tells subjects apart": lambda options: options.subject_layers,
+}
+"""Why options of training are of models that are trained one by one."""
+
 FEATURE_DROPOUTS = (nn.Dropout1d, nn.Dropout2d)
 
 
@@ -93,6 +104,10 @@ def common_shape(trainers: Sequence[Trainer]) -> str | None:
         ):
             if mine != theirs:
                 return f"their {what} differs ({mine} and {theirs})"
+    for trainer in trainers:
+        for why, alone in ALONE.items():
+            if alone(trainer.options):
+                return why
     if not all(isinstance(trainer.encoder, BrainEncoder) for trainer in trainers):
         return "their encoders have several members or an image side that learns"
     if any(trainer.average for trainer in trainers):
@@ -208,7 +223,7 @@ class TogetherTrainer:
         with torch.autocast(trainers[0].device.type, torch.bfloat16, enabled=bf16):
             call = vmap(lambda state, x: functional_call(self.template, state, (x,)))
             brain = call({**stack.parameters, **stack.buffers, **masks}, signals)
-            similarity = vmap(trainers[0].similarity)(brain, vision, stack.temperature)
+            similarity = vmap(trainers[0].loss.similarity)(brain, vision, stack.temperature)
         losses = vmap(contrastive_loss)(similarity)
         stack.optimizer.zero_grad()
         losses.sum().backward()

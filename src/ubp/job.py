@@ -76,7 +76,7 @@ class Job:
             options of training say so.
         """
         if split == "train":
-            options.setdefault("average", self.options.average_training)
+            options.setdefault("average", self.options.averages_once)
         select = intra_subject if self.setting == "intra-subject" else inter_subject
         return select(study, self.subject, split, channels=self.channels, window=self.window, **options)
 

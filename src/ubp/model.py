@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ubp import __version__
+from ubp.align import Alignment, align_rows
 from ubp.brain.base import SignalEncoder
 from ubp.bravl import BraVL
 from ubp.bravl.trainer import n_components
@@ -45,6 +46,13 @@ LATER_OPTIONS = (
     "components",
     "members",
     "weight_average",
+    "augment",
+    "repetitions",
+    "alignment",
+    "subject_layers",
+    "positives",
+    "soft_targets",
+    "soft_temperature",
 )
 TEXT = ("text", "text_fingerprint", "text_dim")
 
@@ -118,6 +126,16 @@ class Description:
         """Name of the preset, marked when text features were left out, and when the pairs were shuffled."""
         shuffled = ", shuffled" if self.options.shuffle_pairs else ""
         return method_label(self.preset.name, self.options, bool(self.text_dim)) + shuffled
+
+    @property
+    def aligned(self) -> tuple[str, ...]:
+        """Subjects whose signals are aligned: those that were trained on, and the one that the model is for."""
+        return () if self.options.alignment == "none" else tuple(sorted({self.subject, *self.trained_on}))
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether training trials of the subject were used without their images alone."""
+        return self.subject in self.aligned and self.subject not in self.trained_on
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON; nothing about text where there is none."""
@@ -195,6 +213,8 @@ class Model:
         Of the contrastive loss; None for other kinds of model.
     history : list of dict
         One row an epoch.
+    alignment : mapping of str to Alignment
+        Of each subject, applied to the signals before the scale; empty if they are not aligned.
     """
 
     description: Description
@@ -203,8 +223,37 @@ class Model:
     prior: dict[str, Tensor]
     temperature: Tensor | None
     history: list[HistoryRow]
+    alignment: Mapping[str, Alignment] = field(default_factory=dict)
 
-    def embed(self, signals: np.ndarray, subject: str | None = None) -> np.ndarray:
+    def align(self, signals: np.ndarray, subjects: str | Sequence[str] | None = None) -> np.ndarray:
+        """Align signals (n, n_channels, n_times) with those of the other subjects; the same if the model does not.
+
+        Parameters
+        ----------
+        signals : array of shape (n, n_channels, n_times)
+        subjects : str or sequence of str, optional
+            Whose they are, or each of them; by default the subject the model is for.
+
+        Raises
+        ------
+        InputError
+            When the model has no alignment of a subject.
+        """
+        if not self.alignment:
+            return signals
+        who = self.description.subject if subjects is None else subjects
+        names = np.array([who] * len(signals) if isinstance(who, str) else who)
+        for name in sorted(set(names.tolist())):
+            if name not in self.alignment:
+                raise InputError(
+                    f"The model aligns signals of {', '.join(self.alignment)} and has no alignment of {name!r}; give "
+                    "trials to align them by, as Retriever.retrieve does, or train with the alignment none."
+                )
+        aligned = torch.from_numpy(np.array(signals, np.float32))
+        align_rows(aligned, names, self.alignment)
+        return aligned.numpy()
+
+    def embed(self, signals: np.ndarray, subject: str | None = None, aligned: bool = False) -> np.ndarray:
         """Brain embeddings of signals.
 
         Parameters
@@ -213,7 +262,9 @@ class Model:
             In the units, channels and window of the training data.
         subject : str, optional
             Whose signals they are; by default the subject the model is for. One that was not trained on is embedded
-            as an unseen subject. Only encoders with ``uses_subject`` tell subjects apart.
+            as an unseen subject. Only encoders with ``uses_subject``, and alignments, tell subjects apart.
+        aligned : bool
+            The signals are aligned already.
 
         Returns
         -------
@@ -222,7 +273,7 @@ class Model:
         Raises
         ------
         InputError
-            When the signals have another shape.
+            When the signals have another shape, or the model has no alignment of the subject.
         """
         expected = (len(self.description.channels), self.description.n_times)
         if signals.ndim != 3 or signals.shape[1:] != expected:
@@ -231,6 +282,7 @@ class Model:
                 f"{expected[1]} samples), as it was trained."
             )
         mean, deviation = self.scale
+        signals = signals if aligned else self.align(signals, subject)
         who = subject or self.description.subject
         known = self.description.trained_on
         number = torch.full((len(signals),), known.index(who)) if who in known else None
@@ -267,6 +319,8 @@ class Model:
         tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
         tensors |= {f"prior.{name}": tensor for name, tensor in self.prior.items()}
         tensors |= {"scale.mean": self.scale[0], "scale.deviation": self.scale[1]}
+        for subject, alignment in self.alignment.items():
+            tensors |= {f"align.{subject}.{name}": tensor for name, tensor in vars(alignment).items()}
         if self.temperature is not None:
             tensors["temperature"] = self.temperature
         write_tensors(folder / WEIGHTS, tensors)
@@ -294,13 +348,17 @@ class Model:
             )
             scale = tensors["scale.mean"], tensors["scale.deviation"]
             temperature = tensors["temperature"] if description.options.kind == "contrastive" else None
+            alignment = {
+                subject: Alignment(tensors[f"align.{subject}.centre"], tensors[f"align.{subject}.matrix"])
+                for subject in description.aligned
+            }
             history: list[Any] = read_history(folder).to_dict("records")
         except (RuntimeError, KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} is damaged: its weights and history do not fit {DESCRIPTION}; train it again."
             ) from error
         prior = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
-        return cls(description, encoder.to(device), scale, prior, temperature, history)
+        return cls(description, encoder.to(device), scale, prior, temperature, history, alignment)
 
 
 def read_history(folder: Path | str) -> pd.DataFrame:

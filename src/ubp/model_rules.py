@@ -101,6 +101,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("n_times", "embed_dim"), _SIZE),
     **dict.fromkeys(("sfreq", "tmin"), _NUMBER),
     **dict.fromkeys(("channels", "trained_on"), _NAMES),
+    "aligned": (lambda value: value in ([], ()) or _is_names(value), "a list of names"),
     "window": (_or_none(_is_window), "two numbers of seconds or null"),
     "versions": (_is_versions, "an object of texts"),
 }

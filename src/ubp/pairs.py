@@ -16,6 +16,7 @@ class Pairs:
     Parameters
     ----------
     signals : Tensor of shape (n_pairs, n_channels, n_times), float32
+        With repetitions to draw, single trials, (n_trials, n_channels, n_times).
     image : Tensor of shape (n_pairs,), int64
         Row of each pair's image in the ladder.
     ladder : Tensor of shape (n_levels, n_images, embed_dim), float32
@@ -29,6 +30,9 @@ class Pairs:
         Row of each pair's concept in `text`.
     text : Tensor of shape (n_concepts, text_dim), float32, optional
         Text features of the concepts, for models that learn from them too.
+    repetitions : Tensor of shape (n_pairs, most), int64, optional
+        Rows of `signals` that showed one image to one subject, for each pair, and -1 past the last. Without it, pair i
+        is row i.
 
     Raises
     ------
@@ -43,20 +47,34 @@ class Pairs:
     sfreq: float | None = None
     concept: Tensor | None = None
     text: Tensor | None = None
+    repetitions: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.signals.ndim != 3 or self.ladder.ndim not in (3, 4) or self.image.shape != (len(self.signals),):
+        n_pairs = len(self.signals) if self.repetitions is None else len(self.repetitions)
+        if self.signals.ndim != 3 or self.ladder.ndim not in (3, 4) or self.image.shape != (n_pairs,):
             raise InputError(
                 f"Signals {tuple(self.signals.shape)}, image rows {tuple(self.image.shape)} and ladder "
                 f"{tuple(self.ladder.shape)} do not belong together; expected (n, channels, times), (n,) and "
                 "(levels, images, d)."
             )
         if self.subject is not None and self.subject.shape != self.image.shape:
-            raise InputError(f"There are {len(self.subject)} subjects for {len(self.signals)} training pairs.")
+            raise InputError(f"There are {len(self.subject)} subjects for {n_pairs} training pairs.")
         if (self.text is None) != (self.concept is None):
             raise InputError("Text features need the concept of each pair, and concepts their text features.")
-        if len(self.signals) < 2:
-            raise InputError(f"There are {len(self.signals)} training pairs; the contrastive loss needs at least 2.")
+        if self.repetitions is not None and (
+            self.repetitions.ndim != 2
+            or not (self.repetitions >= 0).any(dim=1).all()
+            or not -1 <= int(self.repetitions.min()) <= int(self.repetitions.max()) < len(self.signals)
+        ):
+            raise InputError(
+                f"The repetitions of a pair are not rows of the {len(self.signals)} trials; expected (n_pairs, most) "
+                "with at least one row for each pair, and -1 past its last."
+            )
+        if n_pairs < 2:
+            raise InputError(f"There are {n_pairs} training pairs; the contrastive loss needs at least 2.")
+
+    def __len__(self) -> int:
+        return len(self.image)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pairs":
         """Copy to a device and floating type, where they are not there already."""
@@ -68,6 +86,7 @@ class Pairs:
             subject=None if self.subject is None else self.subject.to(device),
             concept=None if self.concept is None else self.concept.to(device),
             text=None if self.text is None else self.text.to(device, dtype),
+            repetitions=None if self.repetitions is None else self.repetitions.to(device),
         )
 
     @property

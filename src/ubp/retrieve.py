@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from ubp.adapt import Queries, adapt
+from ubp.align import FEWEST_TRIALS, MOST_TRIALS, Alignment, fit_alignment
 from ubp.calibration import Calibration, Confidence
 from ubp.config import Common
 from ubp.conformal import COVERAGES
-from ubp.data.given import given_signals
+from ubp.data.given import GivenSignals, given_signals
 from ubp.data.stream import one_torch_thread
 from ubp.device import pick_device
 from ubp.errors import InputError
@@ -132,9 +133,36 @@ class Retriever:
         queries = adapt(given, self.model, average, multiply)
         if isinstance(signals, Path | str) and Path(signals).is_dir() and split == "train":
             queries = replace(queries, notes=(*queries.notes, TRAINED))
-        return self.rank(queries, given.subject)
+        alignment, note = self._alignment(given, multiply)
+        return self.rank(replace(queries, notes=(*queries.notes, *note)), given.subject, alignment)
 
-    def rank(self, queries: Queries, subject: str | None = None, brain: np.ndarray | None = None) -> Retrieval:
+    def _alignment(self, given: GivenSignals, multiply: float) -> tuple[Alignment | None, tuple[str, ...]]:
+        """The alignment of somebody the model does not know, fitted on all trials given; and what is to be said."""
+        about, who = self.model.description, given.subject
+        if not self.model.alignment:
+            return None, ()
+        if who is None:
+            return None, (f"Aligned as signals of {about.subject}: --subject says that they are of somebody else.",)
+        if who in self.model.alignment:
+            return None, ()
+        n = len(given.names)
+        if n < FEWEST_TRIALS:
+            raise InputError(
+                f"{given.where} has {n} trials of {who}, whom the model does not know; expected at least "
+                f"{FEWEST_TRIALS} to align them by, or a model trained with the alignment none."
+            )
+        some = given.select(sorted(np.random.default_rng(0).permutation(n)[:MOST_TRIALS].tolist()))
+        alignment = fit_alignment(about.options.alignment, adapt(some, self.model, multiply=multiply).signals)
+        note = f"Aligned by {min(n, MOST_TRIALS)} of these {n} trials, without their images, as the model does not know"
+        return alignment, (f"{note} {who}: a trial's ranks depend on the others (transductive).",)
+
+    def rank(
+        self,
+        queries: Queries,
+        subject: str | None = None,
+        alignment: Alignment | None = None,
+        brain: np.ndarray | None = None,
+    ) -> Retrieval:
         """Rank the gallery for signals that are as the model needs them.
 
         Parameters
@@ -142,12 +170,23 @@ class Retriever:
         queries : Queries
         subject : str, optional
             Whose they are; by default the model's subject.
+        alignment : Alignment, optional
+            For a subject that the model does not know, if it aligns signals.
         brain : array of shape (n, embed_dim), optional
             What :meth:`ubp.model.Model.embed` gave for them; by default it is asked.
+
+        Raises
+        ------
+        InputError
+            When the model aligns signals, and neither knows the subject nor is given an alignment.
         """
+        signals = queries.signals
+        if alignment is not None:
+            signals = alignment(torch.from_numpy(signals)).numpy()
         # to wake another thread costs more than a query takes, and much more where cores are busy
         with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
-            brain = self.model.embed(queries.signals, subject) if brain is None else brain
+            if brain is None:
+                brain = self.model.embed(signals, subject, aligned=alignment is not None)
             directions = unit(brain)
             similarity = _products(directions, self._images)
         notes = list(queries.notes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ubp.errors import InputError
-from ubp.evaluate import RANKS, by_image, read_ranks
+from ubp.evaluate import INDUCTIVE, RANKS, UNLABELLED, by_image, read_ranks
 from ubp.files import inside
 from ubp.measures import Measure
 from ubp.results import RESULTS, Results, collect_scores
@@ -21,6 +21,8 @@ OPTIONS = (
     *("epochs", "batch_size", "learning_rate", "precision", "gallery_level"),
 )
 SAME_WAY = ("gallery_size", "query", "repetitions", "protocol")
+ALIKE = {UNLABELLED: INDUCTIVE}
+"""Protocols that are compared as another, because every query is ranked alone in both; tables name them."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _check_same_way(found: Sequence[_Saved]) -> None:
         row = one.row
         other = first.setdefault((row["setting"], row["subject"]), one).row
         for name in SAME_WAY:
-            if row[name] != other[name]:
+            if ALIKE.get(row[name], row[name]) != ALIKE.get(other[name], other[name]):
                 raise InputError(
                     f"{row['method']} and {other['method']} of {row['subject']} ({row['setting']}) were evaluated "
                     f"differently: {name.replace('_', ' ')} {row[name]} and {other[name]}; evaluate both the same way."

@@ -20,11 +20,11 @@ UNITS = {
 }
 
 
-def check_unit(signals: np.ndarray, model: Model, where: str) -> None:
+def check_unit(signals: np.ndarray, model: Model, where: str, subject: str | None = None) -> None:
     """Compare the spread of the signals with that of the training signals, channel by channel.
 
     The spread is the distance of the quartiles, which a few artefacts do not move. A model trained without scaling its
-    channels knows no spread, so nothing is compared then.
+    channels knows no spread, so nothing is compared then; nor are signals that will be aligned by themselves.
 
     Raises
     ------
@@ -37,6 +37,10 @@ def check_unit(signals: np.ndarray, model: Model, where: str) -> None:
         return
     if (np.ptp(some, axis=1) == 0).all():
         raise InputError(f"{where} is constant in every channel that the model uses; expected signals that change.")
+    if model.alignment:
+        if (subject or model.description.subject) not in model.alignment:
+            return
+        some = model.align(signals[::step], subject).transpose(1, 0, 2).reshape(len(some), -1).astype(np.float64)
     low, high = np.quantile(some, [0.25, 0.75], axis=1)
     spread = (high - low) / NORMAL_QUARTILES
     trained = model.scale[1][:, 0].numpy().astype(np.float64)

@@ -120,7 +120,7 @@ class BaseTrainer(ABC):
 
     def order(self, generator: torch.Generator) -> Tensor:
         """Order of the pairs in an epoch."""
-        return torch.randperm(len(self.pairs.signals), generator=generator).to(self.device)
+        return torch.randperm(len(self.pairs), generator=generator).to(self.device)
 
     def run_epoch(self) -> None:
         """Train one epoch."""
@@ -133,7 +133,7 @@ class BaseTrainer(ABC):
 
     def end_epoch(self, loss_sum: Tensor) -> None:
         """Validate and write the epoch's row of the history; `loss_sum` is over pairs."""
-        loss = loss_sum.item() / len(self.pairs.signals)
+        loss = loss_sum.item() / len(self.pairs)
         if not math.isfinite(loss):
             raise UbpError(
                 f"The loss became {loss} in epoch {self.epoch + 1} with learning rate {self.options.learning_rate}; "

@@ -1,12 +1,15 @@
 """What a job trains on: its trials, split and scaled, the images of each, and those that choose the epoch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ubp.align import MOST_TRIALS, Alignment, align_rows, fit_alignment
+from ubp.data.selection import Selection
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
 from ubp.held_out import HeldOut, split_training
@@ -34,34 +37,67 @@ class TrainingData:
     Parameters
     ----------
     trials : Trials
-        Without the validation concepts; their signals are scaled.
+        Without the validation concepts; their signals are aligned and scaled.
     scale : (Tensor, Tensor)
         Mean and deviation per channel; 0 and 1 when the options ask for no scaling.
     validation : Trials, optional
-        Trials of the validation concepts, not scaled.
+        Trials of the validation concepts, neither aligned nor scaled.
     calibration : HeldOut, optional
         What the confidence will be calibrated on.
+    alignment : mapping of str to Alignment
+        Of each training subject and the one the model is for; empty when the options ask for none.
     """
 
     trials: Trials
     scale: tuple[torch.Tensor, torch.Tensor]
     validation: Trials | None = None
     calibration: HeldOut | None = None
+    alignment: Mapping[str, Alignment] = field(default_factory=dict)
 
     @classmethod
     def load(cls, study: Study, job: Job) -> "TrainingData":
-        """Read the training trials of a job and scale them."""
-        parts = split_training(job.trials(study, "train"), job.options)
-        scale = scale_signals(parts.training, job.options.standardise)
-        return cls(parts.training, scale, parts.validation, parts.calibration)
+        """Read the training trials of a job, align and scale them."""
+        everything = job.trials(study, "train")
+        parts = split_training(everything, job.options)
+        held = set(everything.concepts) - set(parts.training.concepts)
+        del everything
+        training, alignment = parts.training, {}
+        if job.options.alignment != "none":
+            alignment = fit_alignments(study, job, training, held)
+            align_rows(torch.from_numpy(training.signals), np.array(training.subjects), alignment)
+        scale = scale_signals(training, job.options.standardise)
+        return cls(training, scale, parts.validation, parts.calibration, alignment)
 
     @staticmethod
     def key(job: Job) -> tuple[Any, ...]:
-        """What decides them, within one study."""
+        """What decides them, and the rows of their pairs, within one study."""
         options = job.options
         selection = job.setting, job.subject, job.channels, job.window
-        split = options.validation_concepts, options.calibration_concepts, options.average_training
-        return *selection, *split, options.standardise
+        split = options.validation_concepts, options.calibration_concepts
+        rows = options.average_training, options.repetitions, options.draws_repetitions
+        return *selection, *split, *rows, options.standardise, options.alignment
+
+
+def fit_alignments(study: Study, job: Job, training: Trials, held: Collection[str]) -> dict[str, Alignment]:
+    """Alignments of the training subjects and of the one the model is for, each from single trials of its own.
+
+    They are of the training split, at most `MOST_TRIALS` chosen at random, and of no concept in `held`; which images
+    they showed is not looked at.
+    """
+    found = {}
+    for subject in sorted({job.subject, *training.subjects}):
+        recording = study.recording(subject)
+        plan = recording.select("train", training.channels, job.window, average=False)
+        rows = plan.rows[~recording.trials["concept"].iloc[plan.rows].isin(held).to_numpy()]
+        if not len(rows):
+            raise InputError(
+                f"All concepts that {subject} saw were taken out of training; choose fewer validation concepts."
+            )
+        random = np.random.default_rng(derive_seed("align", subject))
+        rows = np.sort(random.permutation(rows)[:MOST_TRIALS])
+        trials = recording.read(Selection(rows, np.arange(len(rows)), rows, plan.region))
+        found[subject] = fit_alignment(job.options.alignment, trials.signals)
+    return found
 
 
 def scale_signals(trials: Trials, standardise: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,17 +118,52 @@ def image_pairs(
     signals: torch.Tensor | None = None,
     text: TextFeatures | None = None,
 ) -> Pairs:
-    """The signals (by default the trials' own), the image row of each, and the ladder and text of those images."""
-    images, rows = np.unique(np.array(trials.images), return_inverse=True)
-    concepts, concept = np.unique(np.array(trials.concepts), return_inverse=True)
+    """The signals (by default the trials' own), the image row of each, and the ladder and text of those images.
+
+    Where repetitions are to be drawn, the rows of those of each pair as well.
+    """
+    signals = torch.from_numpy(trials.signals) if signals is None else signals
+    pair: np.ndarray = np.arange(len(trials))
+    repetitions = None
+    if job.options.draws_repetitions:
+        group, by_image = repetition_rows(trials)
+        if job.options.repetitions == "subset":
+            # a pair is an image of a subject
+            pair, repetitions = by_image[:, 0], torch.from_numpy(by_image)
+        else:
+            repetitions = torch.from_numpy(by_image[group])
+    images, rows = np.unique(np.array(trials.images)[pair], return_inverse=True)
+    concepts, concept = np.unique(np.array(trials.concepts)[pair], return_inverse=True)
     if job.options.shuffle_pairs:
         order = np.random.default_rng(derive_seed("shuffle", job.seed)).permutation(len(rows))
         rows, concept = rows[order], concept[order]
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
-    subject = subject_numbers(trials, trials)
-    signals = torch.from_numpy(trials.signals) if signals is None else signals
-    words = () if text is None else (torch.from_numpy(concept), torch.from_numpy(text.select(map(str, concepts))))
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words)
+    subject = subject_numbers(trials, trials)[pair]
+    image = torch.from_numpy(rows.astype(np.int64))
+    made = Pairs(signals, image, ladder, subject, trials.sfreq, repetitions=repetitions)
+    if text is None:
+        return made
+    words = torch.from_numpy(text.select(map(str, concepts)))
+    return replace(made, concept=torch.from_numpy(concept), text=words)
+
+
+def repetition_rows(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows show one image to one subject.
+
+    Returns
+    -------
+    group : int array of shape (n_trials,)
+        Number of each row's image and subject, by first appearance.
+    rows : int64 array of shape (n_groups, most)
+        Rows of each group, increasing, and -1 past the last.
+    """
+    group = pd.factorize(pd.MultiIndex.from_arrays([trials.subjects, trials.images]))[0]
+    count = np.bincount(group)
+    rows = np.full((len(count), count.max()), -1)
+    order = np.argsort(group, kind="stable")
+    place = np.arange(len(group)) - np.repeat(count.cumsum() - count, count)
+    rows[group[order], place] = order
+    return group, rows
 
 
 def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
@@ -112,9 +183,13 @@ def validation_gallery(
     job: Job,
     scale: tuple[torch.Tensor, torch.Tensor],
     training: Trials,
+    alignment: Mapping[str, Alignment] | None = None,
 ) -> Gallery:
     """Validation trials as queries among their own images."""
     images, target = np.unique(np.array(trials.images), return_inverse=True)
     vision = store.vectors(job.preset.base, [str(image) for image in images])
-    signals = (torch.from_numpy(trials.signals) - scale[0]) / scale[1]
-    return Gallery(signals, target, vision, subject_numbers(trials, training))
+    subject, signals = subject_numbers(trials, training), torch.from_numpy(trials.signals)
+    if alignment:
+        signals = signals.clone()
+        align_rows(signals, np.array(trials.subjects), alignment)
+    return Gallery((signals - scale[0]) / scale[1], target, vision, subject)

@@ -50,7 +50,8 @@ def uncertainty(model: Model, study: Study) -> pd.DataFrame:
             f"The study {study.root} is not the one the model of {about.subject} was trained on ({about.study!r}); "
             "give the right folder with --study."
         )
-    trials = split_training(Job.of(about).trials(study, "train"), about.options).training
+    everything = Job.of(about).trials(study, "train", average=about.options.average_training)
+    trials = split_training(everything, about.options).training
     similarity = model.prior["similarity"].double().numpy()
     if len(similarity) != len(trials):
         raise InputError(

@@ -15,7 +15,14 @@ def given_options(kind: type, without: Sequence[str] = ()) -> type:
     for option in dataclasses.fields(kind):
         if option.name in without:
             continue
-        shown = Parameter(show_default=partial(_first, option.default))
+        several = isinstance(option.default, tuple)
+        default: Any = option.default
+        default = " ".join(default) or "none" if several else default
+        shown = Parameter(
+            show_default=partial(_first, default),
+            consume_multiple=several or None,
+            negative=() if several else None,
+        )
         fields.append((option.name, Annotated[hints[option.name] | None, shown], dataclasses.field(default=None)))
     made = dataclasses.make_dataclass(f"Given{kind.__name__}", fields, frozen=True)
     made.__doc__, made.__module__ = kind.__doc__, __name__  # the command line looks for types where a class is defined

@@ -23,7 +23,7 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
     for cell in cells:
         job = cell.job
         held_out = job.options.validation_concepts, job.options.calibration_concepts
-        selection = job.subject, job.setting, job.channels, job.window, job.options.average_training
+        selection = job.subject, job.setting, job.channels, job.window, job.options.averages_once
         for what, check in (
             ((*selection, cell.average), _check_trials),
             ((*selection, "ridge" if cell.is_ridge else job.options.brain_encoder, job.text), _check_encoder),
@@ -38,7 +38,7 @@ def training_shape(study: Study, job: Job) -> tuple[int, int, int]:
     """Shape of the training signals of a job, validation concepts included: (n_pairs, n_channels, n_times)."""
     channels = _channels(study, job)
     plans = [
-        study.recording(subject).select("train", channels, job.window, average=job.options.average_training)
+        study.recording(subject).select("train", channels, job.window, average=job.options.averages_once)
         for subject in training_subjects(study, job)
     ]
     return sum(plan.shape[0] for plan in plans), *plans[0].shape[1:]

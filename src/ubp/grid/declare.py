@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, preset, unknown
+from ubp.config import BRAVL, NOT_OF_BRAVL, SETTINGS, Preset, TrainOptions, preset, unknown
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.grid.cell import Cell
@@ -21,8 +21,8 @@ from ubp.text import TextFeatures
 OF_RIDGE = ("average_training",)
 """Options of training that matter to ridge regression."""
 
-OF_BRAVL = ("brain_encoder", "loss")
-"""What that method has its own of, so that these factors do not matter to it."""
+OF_BRAVL = ("brain_encoder", "loss", *NOT_OF_BRAVL)
+"""What that method has its own of or does not have, so that these factors do not matter to it."""
 
 Words = tuple[Path, str]
 """File of text features, and their fingerprint."""
@@ -188,9 +188,14 @@ def _cell(job: Job, chosen: Mapping[str, Any], words: Words | None = None) -> Ce
         "window": text(job.window),
         "average": cell.average,
         "text": fingerprint and fingerprint[:8],
-        **{name: None if cell.is_ridge and name not in OF_RIDGE else getattr(job.options, name) for name in OPTIONS},
+        **{name: None if cell.is_ridge and name not in OF_RIDGE else _plain(job.options, name) for name in OPTIONS},
     }
     return replace(cell, factors=factors)
+
+
+def _plain(options: TrainOptions, name: str) -> Any:
+    value = getattr(options, name)
+    return text(value) if isinstance(value, tuple) else value
 
 
 @lru_cache

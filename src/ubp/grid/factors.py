@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from ubp.augment import read_augmentations
 from ubp.config import TrainOptions, unknown
 from ubp.errors import InputError
 
-ALL, SINGLE = "all", "single"
+ALL, SINGLE, NONE = "all", "single", "none"
 
 CORE = ("setting", "subject", "method", "brain_encoder", "vision_encoder", "seed")
 OPTIONS = tuple(field.name for field in dataclasses.fields(TrainOptions) if field.name != "brain_encoder")
@@ -66,6 +67,8 @@ def text(value: Any) -> str:
     """A value as it is written in tables and on the command line."""
     if value is None:
         return ALL
+    if value == ():
+        return NONE
     if isinstance(value, tuple):
         return "{:g} to {:g} s".format(*value) if isinstance(value[0], float) else "+".join(value)
     if isinstance(value, bool):
@@ -125,6 +128,15 @@ def _channels(name: str, value: Any) -> tuple[str, ...] | None:
     return names
 
 
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if value == NONE:
+        return ()
+    names = tuple(value.split("+")) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else ()
+    if (not names and value != () and value != []) or not all(isinstance(one, str) and one for one in names):
+        raise _wrong(name, value, f"{NONE} or names, as in noise=0.2+mixup")
+    return read_augmentations(names)
+
+
 def _window(name: str, value: Any) -> tuple[float, float] | None:
     if value is None or value == ALL:
         return None
@@ -144,7 +156,13 @@ def _average(name: str, value: Any) -> str:
     return str(number)
 
 
-_KINDS: Mapping[type, Callable[[str, Any], Any]] = {bool: _bool, int: _int, float: _float, str: _str}
+_KINDS: Mapping[Any, Callable[[str, Any], Any]] = {
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _str,
+    tuple[str, ...]: _names,
+}
 
 FACTORS: dict[str, Callable[[str, Any], Any]] = {
     "width": _int,

@@ -81,7 +81,7 @@ class Plan:
         found: dict[object, Shape] = {}
 
         def shape(job: Job) -> Shape:
-            key = job.setting, job.subject, job.channels, job.window, job.options.average_training
+            key = job.setting, job.subject, job.channels, job.window, job.options.averages_once
             if key not in found:
                 found[key] = training_shape(self.study, job)
             return found[key]

@@ -12,13 +12,16 @@ from ubp.data.study import Study
 from ubp.errors import InputError, UbpError
 from ubp.files import atomic_file, write_text
 from ubp.grid.cell import Cell
-from ubp.grid.factors import NAMES, protocol_folder
+from ubp.grid.factors import NAMES, protocol_folder, text
 from ubp.results import RESULTS
 
 TABLE = "grid.parquet"
 ABOUT = ("cell", "variant", "fingerprint", "store", "device", "seconds")
 OPTION_FACTORS = ("brain_encoder", "vision_encoder")
-DEFAULTS = {option.name: option.default for option in dataclasses.fields(TrainOptions)}
+DEFAULTS = {
+    option.name: text(option.default) if isinstance(option.default, tuple) else option.default
+    for option in dataclasses.fields(TrainOptions)
+}
 NOT_IN_A_NAME = ("setting", "subject", "method", "seed", "average", "shuffle_pairs")
 
 Row = dict[str, Any]

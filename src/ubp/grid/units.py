@@ -7,6 +7,7 @@ from typing import Any
 
 from ubp.brain import BRAIN_ENCODERS
 from ubp.config import unknown
+from ubp.fit_together import ALONE
 from ubp.grid.cell import Cell
 from ubp.grid.work import Unit
 from ubp.job import Job
@@ -75,7 +76,8 @@ def make_units(
 def can_stack(job: Job) -> bool:
     """Whether jobs like this one can be trained together at all; see :func:`ubp.fit_together.common_shape`."""
     encoder = BRAIN_ENCODERS.get(job.options.brain_encoder.lower())
-    return encoder is not None and not encoder.uses_subject and not job.options.patience
+    alone = any(is_alone(job.options) for is_alone in ALONE.values())
+    return encoder is not None and not encoder.uses_subject and not job.options.patience and not alone
 
 
 def pays(device: str, brain_encoder: str, shape: Shape, dim: int) -> bool:
@@ -109,7 +111,7 @@ def _parts(
 def _bytes(job: Job, shape_of: Callable[[Job], Shape], dim_of: Callable[[str], int]) -> dict[Any, int]:
     """What a job holds beside its weights, named, because jobs of one subject share it."""
     n_pairs, n_channels, n_times = shape_of(job)
-    signals = job.setting, job.subject, job.channels, job.window, job.options.average_training
+    signals = job.setting, job.subject, job.channels, job.window, job.options.averages_once
     ladder = *signals, job.vision_encoder, job.preset.ladder, job.seed if job.options.shuffle_pairs else None
     return {
         signals: 4 * n_pairs * n_channels * n_times,

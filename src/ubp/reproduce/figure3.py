@@ -101,8 +101,9 @@ def make(models: Models, plan: Plan) -> Output:
 
 def similarities(model: Model, job: Job, store: FeatureStore, setup: Setup, split: str) -> Similarities:
     """Similarities of a model's pairs of one split, one pair an image (or a trial, where it was trained on those)."""
-    trials = job.trials(setup.study, split)
-    brain = torch.from_numpy(np.concatenate([model.embed(part) for part in _blocks(trials.signals)]))
+    trials = job.trials(setup.study, split, average=split == "test" or job.options.average_training)
+    aligned = model.align(trials.signals, trials.subjects)
+    brain = torch.from_numpy(np.concatenate([model.embed(part, aligned=True) for part in _blocks(aligned)]))
     vision = torch.from_numpy(store.vectors(job.preset.base, trials.images))
     if model.temperature is None:
         raise InputError(f"The model of {job.subject} has no contrastive loss; expected one of {', '.join(LOSSES)}.")

@@ -166,7 +166,7 @@ def finished(study: Study, job: Job, root: Path, store_key: str | None = None) -
 
 def ridge_identity(about: Description) -> str:
     """Digest of what decides the ridge baseline that stands beside a model."""
-    trials = (about.study_fingerprint, about.store_key, about.channels, about.window, about.options.average_training)
+    trials = (about.study_fingerprint, about.store_key, about.channels, about.window, about.options.averages_once)
     return digest(RIDGE, about.setting, about.subject, *map(str, trials))
 
 
