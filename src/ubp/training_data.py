@@ -80,8 +80,9 @@ def image_pairs(
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)
     signals = torch.from_numpy(trials.signals) if signals is None else signals
-    words = () if text is None else (torch.from_numpy(concept), torch.from_numpy(text.select(map(str, concepts))))
-    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, *words)
+    number = torch.from_numpy(concept.astype(np.int64))
+    words = None if text is None else torch.from_numpy(text.select(map(str, concepts)))
+    return Pairs(signals, torch.from_numpy(rows.astype(np.int64)), ladder, subject, trials.sfreq, number, words)
 
 
 def subject_numbers(trials: Trials, training: Trials) -> torch.Tensor:
