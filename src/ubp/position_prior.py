@@ -164,6 +164,7 @@ class PositionPrior(ABC):
     def deviation(self) -> Tensor:
         """Where the rule sees each pair between the least blur (-1), the base (0) and the most (1): (n_pairs,)."""
 
+    @abstractmethod
     def learn(self, pairs: Tensor, brain: Tensor | None, images: Tensor | None) -> None:
         """Take in what the rule needs beside the similarity, which is averaged already."""
 
