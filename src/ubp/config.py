@@ -126,6 +126,11 @@ class Preset:
         """Whether the level adapts to each pair."""
         return len(self.ladder) > 1
 
+    @property
+    def steps(self) -> bool:
+        """Whether a pair is at one of three levels, on either side of an interval or inside it."""
+        return self.dynamic and self.rule == THREE_STEP
+
     def to_dict(self) -> dict[str, Any]:
         """Plain content, for JSON; without the rule where it is three-step, as before there were others."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -158,8 +163,8 @@ def preset(
         pairs that fit very well and `step` more for pairs that fit badly. `official`: the released program's
         behaviour, with its kernels (45, 45, 51 for 51 and 6), its half-strength fovea and its comparison of raw
         similarities. `ubp-smooth`, `ubp-posterior`, `ubp-learned`: the levels of `ubp` and every place between them,
-        by another rule, see `ubp.priors.PRIORS`. The other keys of `TRANSFORMATIONS`: one fixed transformation, which is drawn once for each
-        image where it is random.
+        by another rule, see `ubp.priors.PRIORS`. The other keys of `TRANSFORMATIONS`: one fixed transformation, which
+        is drawn once for each image where it is random.
     width, step : int
         Kernel width in pixels of the encoder's input (odd) and its change (even). Other sizes in pixels follow it.
     foveation : Foveation

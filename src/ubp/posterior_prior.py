@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ubp.position_prior import PositionPrior, median
+from ubp.position_prior import PositionPrior
+from ubp.robust import median
 
 
 def level_evidence(scores: Tensor) -> Tensor:

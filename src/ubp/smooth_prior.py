@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ubp.position_prior import PositionPrior, robust_z
+from ubp.position_prior import PositionPrior
+from ubp.robust import robust_z
 
 __all__ = ["SQUASHES", "PooledPrior", "SmoothPrior", "pooled"]
 

@@ -53,7 +53,8 @@ def training(runs: Sequence[Run], shown: Run) -> str:
     caption = (
         f"Loss by epoch, and validation score where concepts were held out ({places}). Below, for each method with a "
         "dynamic blur: training pairs at each level after each epoch, and the two outer levels enlarged. Pairs that "
-        "fit badly get more blur in the next epoch, pairs that fit very well get less."
+        "fit badly get more blur in the next epoch, pairs that fit very well get less; where a rule has places between "
+        "the levels, a pair counts for its nearest, by its side of the middle."
     )
     return figure_html(training_figure(histories), caption)
 
@@ -63,12 +64,22 @@ def similarities(run: Run) -> str:
     prior = Model.load(run.folder).prior
     low, high = prior["interval"].tolist()
     figure = similarity_figure(prior["similarity"].numpy(), low, high, prior["level"].numpy())
-    what = "smoothed" if run.about.preset.compare == "smoothed" else "raw"
+    blur = run.about.preset
     caption = (
         f"Smoothed similarity of every training pair after the last epoch ({run.about.method}, {run.place}), coloured "
-        f"by its level. Shaded: the {run.about.preset.confidence:.0%} interval of the last batch. Each pair's {what} "
-        "similarity was compared with the interval of its own batch, so colours can change a little off the ends."
+        f"by its level. Shaded: the {blur.confidence:.0%} interval of the last batch. "
     )
+    if blur.steps:
+        what = "smoothed" if blur.compare == "smoothed" else "raw"
+        caption += (
+            f"Each pair's {what} similarity was compared with the interval of its own batch, so colours can change a "
+            "little off the ends."
+        )
+    else:
+        caption += (
+            f"The rule {blur.rule} places a pair between levels, and does not use the interval; the colour is that of "
+            "the nearest level, by its side of the middle."
+        )
     return figure_html(figure, caption)
 
 
