@@ -14,7 +14,7 @@ rule on averaged and on single trials, and writes for each
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +116,12 @@ def fitted(
 
 
 def measure(
-    folder: Path, simulation: Simulation, seeds: int, options: TrainOptions, quiet: bool = False
+    folder: Path,
+    simulation: Simulation,
+    seeds: int,
+    options: TrainOptions,
+    averages: Sequence[bool] = (False, True),
+    quiet: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Correlations and accuracy of every rule and study, and the estimated positions of all pairs."""
     rows, positions = [], []
@@ -125,7 +130,7 @@ def measure(
         study = simulate(folder / f"study-{seed}", chosen, quiet=True)
         ladder = presets(chosen)["three-step"].ladder
         store = build_store(study, "gabor", ladder, Common(store=folder / "features", quiet=True))
-        for average in (False, True):
+        for average in averages:
             pairs = "averaged" if average else "single"
             for name, found, scores in fitted(study, store, chosen, options, seed, average):
                 correlations = {of: _spearman(found["position"], found[of]) for of in AGAINST}
@@ -154,8 +159,9 @@ def recovery_figure(positions: pd.DataFrame, found: pd.DataFrame, n_levels: int)
     """Estimated position over true width, a row for single trials and one for averaged ones, a column a rule."""
     rules = [rule for rule in SHOWN if rule in set(positions["rule"])]
     with new_figure(5.6) as figure:
-        panels = figure.subplots(2, len(rules), sharey=True)
-        for row, pairs in zip(panels, ("single", "averaged"), strict=True):
+        kinds = list(positions["pairs"].unique())
+        panels = figure.subplots(len(kinds), len(rules), sharey=True, squeeze=False)
+        for row, pairs in zip(panels, kinds, strict=True):
             for axes, rule in zip(row, rules, strict=True):
                 part = positions[(positions["rule"] == rule) & (positions["pairs"] == pairs)]
                 widths = sorted(part["width"].unique())

@@ -106,7 +106,9 @@ class Trainer(BaseTrainer):
         if not isinstance(self.prior, PositionPrior) or not self.prior.needs_levels:
             self.prior.update(batch, matched)
             return
-        levels = [self.encoder.images(level) for level in self.pairs.ladder[:, self.pairs.image[batch]]]
+        self.encoder.eval()  # dropout that differs between the levels would pass for a difference of them
+        levels = [self.encoder.images(level.float()) for level in self.pairs.ladder[:, self.pairs.image[batch]]]
+        self.encoder.train()
         self.prior.update(batch, matched, brain[0] if len(brain) == 1 else side_by_side(brain), torch.stack(levels))
 
     def sides(self, signals: tuple[Tensor, ...], vision: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -31,7 +31,7 @@ class LearnedPrior(PosteriorPrior):
     of what is embedded, because the variance of an example does not tell its level.
     """
 
-    state = (*PosteriorPrior.state, "basis", "moments", "batches")
+    state = (*PosteriorPrior.state, "basis", "centre", "moments", "batches")
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class LearnedPrior(PosteriorPrior):
         if components < 1:
             raise ValueError(f"components is {components}; expected at least 1.")
         self.components = components
-        self.basis, self.moments = torch.empty(0, device=device), torch.empty(0, device=device)
+        self.basis, self.centre, self.moments = (torch.empty(0, device=device) for _ in range(3))
         self.batches = torch.zeros((), dtype=torch.int64, device=device)
 
     def scores(self, brain: Tensor, images: Tensor) -> Tensor:
@@ -60,7 +60,8 @@ class LearnedPrior(PosteriorPrior):
         if not self.basis.numel():
             rank = min(self.components, len(base) - 1, base.shape[1])
             self.basis = torch.linalg.svd(base - base.mean(0), full_matrices=False).Vh[:rank].T.contiguous()
-        signals, levels = brain @ self.basis, images @ self.basis
+            self.centre = torch.stack([brain.mean(0), base.mean(0)])
+        signals, levels = (brain - self.centre[0]) @ self.basis, (images - self.centre[1]) @ self.basis
         self._take_in(signals, levels[self.n_levels // 2])
         signal_mean, base_mean, weights, noise = self._regression()
         residual = (signals - signal_mean) - (levels - base_mean) @ weights
