@@ -1,6 +1,6 @@
 """Do the rules find each pair's blur? Estimated against true level on simulated studies, where the truth is known.
 
-`python benchmarks/level_recovery.py --seeds 4 --out recovery` simulates a study for every seed, trains a model by every
+`python benchmarks/level_recovery.py` simulates a study for every seed, trains a model by every
 rule on averaged and on single trials, and writes for each
 - Spearman's rank correlation of the estimated position with the true width, with lapses and with gain (of an averaged
   pair: the means of its trials), with a bootstrap interval over studies;
@@ -191,7 +191,7 @@ def _spearman(first: pd.Series, second: pd.Series) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=OPTIONS.epochs)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--snr", type=float, default=SIMULATION.snr)
     parser.add_argument("--out", type=Path, default=Path("recovery"))
     arguments = parser.parse_args()
