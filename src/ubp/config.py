@@ -21,6 +21,8 @@ ALIGNMENT_NAMES = ("none", "scale", "euclidean", "riemannian")
 REPETITIONS = ("mean", "subset")
 POSITIVES = ("pair", "image")
 BRAVL = "bravl"
+THREE_STEP = "three-step"
+RULE_NAMES = (THREE_STEP, "smooth", "smooth-pooled", "posterior", "learned")
 SETTINGS = ("intra-subject", "inter-subject")
 PRECISIONS = ("fp32", "bf16")
 FEWEST_CALIBRATION = 10
@@ -81,11 +83,14 @@ class Preset:
     ----------
     name : str
     ladder : tuple of Level
-        One level (the same for all pairs) or three (less, base, more) with increasing blur.
+        One level (the same for all pairs) or three (less, base, more) with increasing blur; for rules other than
+        three-step any odd number of at least 3.
     compare : {"smoothed", "raw"}
         See :class:`ubp.prior.BlurPrior`.
     confidence, weight : float
         See :class:`ubp.prior.BlurPrior`.
+    rule : str
+        How a pair's place on the ladder follows from its fit, a key of `ubp.priors.PRIORS`.
     """
 
     name: str
@@ -93,10 +98,18 @@ class Preset:
     compare: str = "smoothed"
     confidence: float = 0.95
     weight: float = 0.3
+    rule: str = THREE_STEP
 
     def __post_init__(self) -> None:
-        if len(self.ladder) not in (1, 3):
+        if self.rule not in RULE_NAMES:
+            raise unknown("rule", self.rule, RULE_NAMES)
+        if self.rule == THREE_STEP and len(self.ladder) not in (1, 3):
             raise InputError(f"The ladder of preset {self.name!r} has {len(self.ladder)} levels; expected 1 or 3.")
+        if self.rule != THREE_STEP and (len(self.ladder) < 3 or len(self.ladder) % 2 == 0):
+            raise InputError(
+                f"The ladder of preset {self.name!r} has {len(self.ladder)} levels; its rule {self.rule} expects an "
+                "odd number of at least 3."
+            )
         widths = [level.width for level in self.ladder if isinstance(level, Blur)]
         if widths != sorted(widths):
             raise InputError(f"The ladder of preset {self.name!r} has widths {widths}; expected increasing blur.")
@@ -114,11 +127,18 @@ class Preset:
     @property
     def dynamic(self) -> bool:
         """Whether the level adapts to each pair."""
-        return len(self.ladder) == 3
+        return len(self.ladder) > 1
+
+    @property
+    def steps(self) -> bool:
+        """Whether a pair is at one of three levels, on either side of an interval or inside it."""
+        return self.dynamic and self.rule == THREE_STEP
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain content, for JSON."""
+        """Plain content, for JSON; without the rule where it is three-step, as before there were others."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.rule == THREE_STEP:
+            del content["rule"]
         return {**content, "ladder": [level_to_dict(level) for level in self.ladder]}
 
     @classmethod
@@ -145,8 +165,9 @@ def preset(
         `vanilla`: crisp images. `blur`: fixed foveated blur of `width`. `ubp`: blur of `width`, `step` less for
         pairs that fit very well and `step` more for pairs that fit badly. `official`: the released program's
         behaviour, with its kernels (45, 45, 51 for 51 and 6), its half-strength fovea and its comparison of raw
-        similarities. The other keys of `TRANSFORMATIONS`: one fixed transformation, which is drawn once for each
-        image where it is random.
+        similarities. `ubp-smooth`, `ubp-posterior`, `ubp-learned`: the levels of `ubp` and every place between them,
+        by another rule, see `ubp.priors.PRIORS`. The other keys of `TRANSFORMATIONS`: one fixed transformation, which
+        is drawn once for each image where it is random.
     width, step : int
         Kernel width in pixels of the encoder's input (odd) and its change (even). Other sizes in pixels follow it.
     foveation : Foveation
@@ -177,6 +198,10 @@ def _bank(blurs: ThreeBlurs) -> Preset:
     weak = dataclasses.replace(blurs.base, width=width) if blurs.base.sigma is None else None
     levels = [TRANSFORMATIONS["vanilla"](blurs.base), weak, blurs.less, blurs.base, blurs.more]
     return Preset("bank", (Bank(tuple({level.name: level for level in levels if level}.values())),))
+
+
+def _ubp(name: str, rule: str = THREE_STEP) -> Callable[[ThreeBlurs], Preset]:
+    return lambda blurs: Preset(name, (blurs.less, blurs.base, blurs.more), rule=rule)
 
 
 def _official(blurs: ThreeBlurs) -> Preset:
@@ -416,7 +441,10 @@ class Common:
 
 PRESETS: dict[str, Callable[[ThreeBlurs], Preset]] = {
     **{name: _fixed(name) for name in TRANSFORMATIONS},
-    "ubp": lambda blurs: Preset("ubp", (blurs.less, blurs.base, blurs.more)),
+    "ubp": _ubp("ubp"),
+    "ubp-smooth": _ubp("ubp-smooth", "smooth"),
+    "ubp-posterior": _ubp("ubp-posterior", "posterior"),
+    "ubp-learned": _ubp("ubp-learned", "learned"),
     "official": _official,
     "bank": _bank,
 }

@@ -1,6 +1,6 @@
 """Contrastive training: arrays in, a fitted brain encoder out. Knows nothing of files or recordings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,12 @@ from torch.optim.swa_utils import AveragedModel
 from ubp.brain.base import SignalEncoder
 from ubp.config import Preset, TrainOptions
 from ubp.draw import SignalDraws
-from ubp.encoder import Members, fit_images, make_encoder
+from ubp.encoder import Members, fit_images, make_encoder, side_by_side
 from ubp.errors import InputError
 from ubp.loss import LOSSES
 from ubp.pairs import Gallery, Pairs, channel_scale
-from ubp.prior import BlurPrior
+from ubp.position_prior import PositionPrior, between
+from ubp.priors import make_prior
 from ubp.randomness import derive_seed, seeded
 from ubp.targets import batch_target
 from ubp.trainer import BaseTrainer, HistoryRow, batches, embed, embed_images, inputs, under
@@ -71,11 +72,7 @@ class Trainer(BaseTrainer):
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.average = moving_average(self.encoder, options.weight_average) if options.weight_average else None
-        self.prior = (
-            BlurPrior(len(pairs), preset.confidence, preset.weight, preset.compare, self.device)
-            if preset.dynamic
-            else None
-        )
+        self.prior = make_prior(preset, len(pairs), self.pairs.concept, self.device) if preset.dynamic else None
 
     @property
     def scalars(self) -> list[nn.Parameter]:
@@ -92,9 +89,11 @@ class Trainer(BaseTrainer):
         return {"optimizer": self.optimizer}
 
     def vision(self, batch: Tensor) -> Tensor:
-        """Image embeddings of pairs, each at the level that it uses now."""
-        level: Tensor | int = self.prior.levels(batch) if self.prior else 0
-        return self.pairs.ladder[level, self.pairs.image[batch]]
+        """Image vectors of pairs, each where on the ladder it is now."""
+        images = self.pairs.image[batch]
+        if not self.prior:
+            return self.pairs.ladder[0, images]
+        return between(self.pairs.ladder, self.prior.positions(batch), images)
 
     def run_epoch(self) -> None:
         """Train one epoch; what happens to signals is drawn apart from all else, so that the rest stays the same."""
@@ -114,7 +113,8 @@ class Trainer(BaseTrainer):
         options = self.options
         signals, vision = self.signals(batch), self.vision(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
-            similarities = [self.loss(brain, images, self.temperature) for brain, images in self.sides(signals, vision)]
+            sides = list(self.sides(signals, vision))
+            similarities = [self.loss(brain, images, self.temperature) for brain, images in sides]
         target = batch_target(
             self.pairs.image[batch], vision, options.positives, options.soft_targets, options.soft_temperature
         )
@@ -125,9 +125,22 @@ class Trainer(BaseTrainer):
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.encoder)
-        if self.prior:
-            self.prior.update(batch, torch.stack([similarity.diagonal() for similarity in similarities]).mean(0))
+        matched = torch.stack([similarity.diagonal() for similarity in similarities]).mean(0)
+        self.tell_prior(batch, matched, [brain for brain, _ in sides])
         return loss.detach()
+
+    @torch.no_grad()
+    def tell_prior(self, batch: Tensor, matched: Tensor, brain: Sequence[Tensor]) -> None:
+        """Let the prior know how well pairs fit: their matched similarities and every member's brain embeddings."""
+        if not self.prior:
+            return
+        if not isinstance(self.prior, PositionPrior) or not self.prior.needs_levels:
+            self.prior.update(batch, matched)
+            return
+        self.encoder.eval()  # dropout that differs between the levels would pass for a difference of them
+        levels = [self.encoder.images(level.float()) for level in self.pairs.ladder[:, self.pairs.image[batch]]]
+        self.encoder.train()
+        self.prior.update(batch, matched, brain[0] if len(brain) == 1 else side_by_side(brain), torch.stack(levels))
 
     def sides(self, signals: tuple[Tensor, ...], vision: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Brain and image embeddings of a batch, by every member of the encoder."""

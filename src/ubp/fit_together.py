@@ -228,9 +228,8 @@ class TogetherTrainer:
         stack.optimizer.zero_grad()
         losses.sum().backward()
         stack.optimizer.step()
-        for trainer, part, matrix in zip(trainers, parts, similarity, strict=True):
-            if trainer.prior:
-                trainer.prior.update(part, matrix.diagonal())
+        for trainer, part, matrix, embedded in zip(trainers, parts, similarity, brain, strict=True):
+            trainer.tell_prior(part, matrix.diagonal(), [embedded])
         return losses.detach()
 
 

@@ -208,7 +208,8 @@ class Model:
     scale : (Tensor, Tensor)
         Mean and deviation per channel, shape (n_channels, 1), applied to the signals first.
     prior : dict of str to Tensor
-        Final state of the blur prior (`similarity`, `level`, `interval`), empty if there was none.
+        Final state of the blur prior: `similarity`, `level`, `interval`, and what else its rule keeps; empty if there
+        was none.
     temperature : Tensor of shape (), optional
         Of the contrastive loss; None for other kinds of model.
     history : list of dict

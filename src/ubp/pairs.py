@@ -20,14 +20,14 @@ class Pairs:
     image : Tensor of shape (n_pairs,), int64
         Row of each pair's image in the ladder.
     ladder : Tensor of shape (n_levels, n_images, embed_dim), float32
-        Unit image embeddings by increasing blur; one level or three. Of a bank, (n_levels, n_images, n_vectors,
+        Unit image embeddings by increasing blur; one level or several. Of a bank, (n_levels, n_images, n_vectors,
         embed_dim).
     subject : Tensor of shape (n_pairs,), int64, optional
         Number of each pair's subject, from 0, for brain encoders that want to know.
     sfreq : float, optional
         Sampling rate in Hz, for brain encoders that want to know.
     concept : Tensor of shape (n_pairs,), int64, optional
-        Row of each pair's concept in `text`.
+        Number of each pair's concept, from 0: its row in `text`, if there is one, and what is pooled over.
     text : Tensor of shape (n_concepts, text_dim), float32, optional
         Text features of the concepts, for models that learn from them too.
     repetitions : Tensor of shape (n_pairs, most), int64, optional
@@ -59,8 +59,8 @@ class Pairs:
             )
         if self.subject is not None and self.subject.shape != self.image.shape:
             raise InputError(f"There are {len(self.subject)} subjects for {n_pairs} training pairs.")
-        if (self.text is None) != (self.concept is None):
-            raise InputError("Text features need the concept of each pair, and concepts their text features.")
+        if self.text is not None and self.concept is None:
+            raise InputError("Text features need the concept of each pair.")
         if self.repetitions is not None and (
             self.repetitions.ndim != 2
             or not (self.repetitions >= 0).any(dim=1).all()

@@ -146,8 +146,14 @@ class BlurPrior:
         self.level = torch.full((n_pairs,), int(Level.BASE), dtype=torch.int64, device=device)
         self.interval = torch.tensor([-torch.inf, torch.inf], device=device)
 
+    needs_levels = False
+
     def levels(self, pairs: Tensor) -> Tensor:
         """Levels to use now for the pairs of a batch: int64, values of :class:`Level`."""
+        return self.level[pairs]
+
+    def positions(self, pairs: Tensor) -> Tensor:
+        """The same, by the name that all rules of `ubp.priors.PRIORS` have."""
         return self.level[pairs]
 
     @torch.no_grad()

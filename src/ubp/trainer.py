@@ -15,6 +15,7 @@ from ubp.config import Preset, TrainOptions
 from ubp.errors import InputError, UbpError
 from ubp.metrics import cosine_similarity, mean_reciprocal_rank, ranks, top_k
 from ubp.pairs import Gallery, Pairs
+from ubp.position_prior import PositionPrior
 from ubp.prior import BlurPrior
 from ubp.randomness import seeded
 
@@ -54,7 +55,7 @@ class BaseTrainer(ABC):
     """
 
     encoder: SignalEncoder
-    prior: BlurPrior | None = None
+    prior: BlurPrior | PositionPrior | None = None
     temperature: Tensor | None = None
 
     def __init__(

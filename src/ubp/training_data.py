@@ -1,7 +1,7 @@
 """What a job trains on: its trials, split and scaled, the images of each, and those that choose the epoch."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,11 +140,9 @@ def image_pairs(
     ladder = store.ladder(job.preset.ladder, [str(image) for image in images])
     subject = subject_numbers(trials, trials)[pair]
     image = torch.from_numpy(rows.astype(np.int64))
-    made = Pairs(signals, image, ladder, subject, trials.sfreq, repetitions=repetitions)
-    if text is None:
-        return made
-    words = torch.from_numpy(text.select(map(str, concepts)))
-    return replace(made, concept=torch.from_numpy(concept), text=words)
+    number = torch.from_numpy(concept.astype(np.int64))
+    words = None if text is None else torch.from_numpy(text.select(map(str, concepts)))
+    return Pairs(signals, image, ladder, subject, trials.sfreq, number, words, repetitions)
 
 
 def repetition_rows(trials: Trials) -> tuple[np.ndarray, np.ndarray]:

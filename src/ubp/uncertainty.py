@@ -26,8 +26,9 @@ def uncertainty(model: Model, study: Study) -> pd.DataFrame:
     DataFrame
         place (1 for the worst), subject, image, concept, similarity (the moving average of the prior), z (its distance
         from the mean of all, in standard deviations :math:`(s - \mu) / \sigma`), and level: the blur that the pair
-        would have next, ``more`` for what fits badly. A row is what trained as one pair: the mean of an image's
-        repetitions.
+        would have next, ``more`` for what fits badly. For rules with places between the levels there is position too,
+        from 0 for the least blur, and the level is the nearest, by its side of the middle. A row is what trained as
+        one pair: the mean of an image's repetitions.
 
     Raises
     ------
@@ -68,6 +69,8 @@ def uncertainty(model: Model, study: Study) -> pd.DataFrame:
             "level": [Level(level).name.lower() for level in model.prior["level"].tolist()],
         }
     )
+    if "position" in model.prior:
+        table["position"] = model.prior["position"].double().numpy()
     table = table.sort_values("similarity", kind="stable").reset_index(drop=True)
     table.insert(0, "place", range(1, len(table) + 1))
     return table

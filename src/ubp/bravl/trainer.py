@@ -82,7 +82,8 @@ class BraVLTrainer(BaseTrainer):
         """What each modality of the pairs in these rows shows: the image, or for text its concept."""
         image = self.pairs.image[batch]
         shown = {"brain": image, "image": image}
-        return shown if self.pairs.concept is None else shown | {"text": self.pairs.concept[batch]}
+        text, concept = self.pairs.text, self.pairs.concept
+        return shown if text is None or concept is None else shown | {"text": concept[batch]}
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of the auxiliary networks, then one of the autoencoder; the loss of the latter."""

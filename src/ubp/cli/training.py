@@ -62,7 +62,8 @@ def train(
         Image encoder: gabor, a tower of the paper (RN50), onnx:FILE, open_clip:MODEL[/PRETRAINED] or
         timm:MODEL[/PRETRAINED]; then options, as in RN50,layer=layer3,pool=mean. See `ubp encoders`.
     preset : tuple of str
-        vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair), official (the
+        vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair in three steps),
+        ubp-smooth, ubp-posterior, ubp-learned (it adapts to any place between, by other rules), official (the
         released program); or one transformation of all images: flip, crop, grayscale, color-jitter, noise,
         low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image. By
         default ubp, unless a method is named.

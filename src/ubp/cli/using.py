@@ -157,11 +157,12 @@ def uncertainty(
     Parameters
     ----------
     model : Path
-        Folder of a model trained with the preset ubp or official.
+        Folder of a model trained with a preset whose blur adapts, such as ubp.
     study : Path
         Where the study lies now, if it was moved.
     csv : Path
-        The table: place, subject, image, concept, similarity, z, level.
+        The table: place, subject, image, concept, similarity, z, level; and position, where a pair can be between
+        levels.
     figure : Path
         Draw the images that fit worst and best: PNG, SVG or PDF.
     allow_shared_concepts : bool

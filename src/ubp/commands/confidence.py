@@ -127,9 +127,10 @@ def uncertainty(
         save_figure(fits_figure(found, opened.image_folder), figure)
     write_text(csv, found.to_csv(index=False))
     counts = found["level"].value_counts()
-    say(
-        f"{len(found)} training pairs: {counts.get('more', 0)} fit badly and would be blurred more, "
-        f"{counts.get('less', 0)} fit very well."
-    )
+    more, less = counts.get("more", 0), counts.get("less", 0)
+    if loaded.description.preset.steps:
+        say(f"{len(found)} training pairs: {more} fit badly and would be blurred more, {less} fit very well.")
+    else:
+        say(f"{len(found)} training pairs: {more} would be blurred more, {less} less.")
     say(f"Written: {', '.join(str(path) for path in (csv, figure) if path is not None)}.")
     return found

@@ -92,7 +92,8 @@ def probe(
     """A trainer on random signals and embeddings, to measure with."""
     random = torch.Generator().manual_seed(seed)
     ladder = torch.nn.functional.normalize(torch.randn(len(blur.ladder), shape[0], dim, generator=random), dim=-1)
-    pairs = Pairs(torch.randn(shape, generator=random), torch.arange(shape[0]), ladder, torch.zeros(shape[0]).long())
+    alike = torch.zeros(shape[0]).long()
+    pairs = Pairs(torch.randn(shape, generator=random), torch.arange(shape[0]), ladder, alike, concept=alike)
     endless = replace(options, epochs=10**9, validation_concepts=0, patience=0)
     return TRAINERS[options.kind](pairs, blur, endless, seed, device=device)
 

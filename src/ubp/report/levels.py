@@ -85,11 +85,18 @@ def _pairs(run: Run, studies: Studies) -> str:
     level, (low, high) = prior["level"].numpy(), prior["interval"].tolist()
     counts = {each.name.lower(): int((level == each).sum()) for each in PairLevel}
     rows = [{"level": n, "pairs": count, "share (%)": f"{100 * count / len(level):.1f}"} for n, count in counts.items()]
-    what = "smoothed" if run.about.preset.compare == "smoothed" else "raw"
+    blur = run.about.preset
+    what = "smoothed" if blur.compare == "smoothed" else "raw"
+    rule = (
+        f"Each pair's {what} similarity was compared with the interval of its own batch, so colours can change a little "
+        "off the ends."
+        if blur.steps
+        else f"The rule {blur.rule} places a pair between levels and does not use the interval; the colour is that of "
+        "the nearest level, by its side of the middle."
+    )
     caption = (
         f"Smoothed similarity of every training pair after the epoch kept ({run.label}, {run.place}), coloured by its "
-        f"level. Shaded: the {run.about.preset.confidence:.0%} interval of the last batch. Each pair's {what} "
-        "similarity was compared with the interval of its own batch, so colours can change a little off the ends."
+        f"level. Shaded: the {blur.confidence:.0%} interval of the last batch. {rule}"
     )
     figure = similarity_figure(prior["similarity"].numpy(), low, high, level)
     study = studies.of(run)

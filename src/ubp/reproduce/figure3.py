@@ -53,13 +53,14 @@ class Similarities:
 
 
 def plan(setup: Setup) -> Plan:
-    """One model a subject, with the first seed, of the first method asked for whose blur adapts; by default ubp."""
+    """One model a subject, with the first seed, of the first method asked for that has three steps; by default ubp."""
     names = setup.choices.methods or ("ubp",)
     group, notes = setup.usable(setup.group(names, "intra-subject", seeds=setup.seeds[:1]))
-    dynamic = [job.preset.name for job in setup.jobs(group) if job.preset.dynamic]
+    dynamic = [job.preset.name for job in setup.jobs(group) if job.preset.steps]
     if not dynamic:
         raise InputError(
-            f"figure3 shows levels, and the blur of {listed(names)} does not adapt; name a method such as ubp."
+            f"figure3 shows levels of three steps, and the blur of {listed(names)} does not adapt in steps; name a "
+            "method such as ubp."
         )
     return Plan((setup.group(dynamic[:1], "intra-subject", seeds=setup.seeds[:1]),), notes)
 
