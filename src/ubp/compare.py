@@ -191,6 +191,7 @@ def _pair(
         "cohen_d_z": cohen_d_z(subjects),
         "hedges_g_z": hedges_g_z(subjects),
         "detectable": detectable_difference(units, alpha=ALPHA),
+        "protocol": _each(results.table.loc[results.table["setting"] == setting, "protocol"]),
         "of_units": units,
     }
 
@@ -228,5 +229,5 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 DIFFERENCES = (
     *("setting", "method", "against", "subjects", "seed_pairs", "difference", "low", "high"),
     *("unit", "units", "p", "p_holm", "comparisons", "smallest_p"),
-    *("cohen_d_z", "hedges_g_z", "detectable", "detectable_corrected"),
+    *("cohen_d_z", "hedges_g_z", "detectable", "detectable_corrected", "protocol"),
 )

@@ -44,7 +44,9 @@ def methods_sheet(comparison: Comparison, setting: str) -> Sheet:
     )
     header = ("method", measure.heading, "95 % interval", "subjects", "seeds")
     bold = frozenset(np.flatnonzero(part["best"]).tolist())
-    return Sheet(f"{measure.label.capitalize()}, {setting}", header, rows, bold, tuple(filter(None, notes)))
+    return Sheet(
+        f"{measure.label.capitalize()}, {setting}{_track(part)}", header, rows, bold, tuple(filter(None, notes))
+    )
 
 
 def bold_note(comparison: Comparison, setting: str) -> str:
@@ -75,7 +77,7 @@ def differences_sheet(comparison: Comparison, setting: str) -> Sheet:
         for row in part.to_dict("records")
     )
     unit = "points" if measure.percent else measure.label
-    title = f"Differences in {measure.label}" + (f", {unit}" if measure.percent else "") + f", {setting}"
+    title = f"Differences in {measure.label}" + (f", {unit}" if measure.percent else "") + f", {setting}{_track(part)}"
     header = ("methods", "difference", "95 % interval", "p", "Holm", "g", "detectable")
     bold = frozenset(np.flatnonzero(part["p_holm"] <= ALPHA).tolist())
     return Sheet(title, header, rows, bold, tuple(_notes(comparison, part, setting)))
@@ -122,6 +124,12 @@ def _not_compared(comparison: Comparison, setting: str) -> list[str]:
 def p_text(p: float) -> str:
     """A p to three digits."""
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def _track(part: pd.DataFrame) -> str:
+    """What a title says of the protocol: nothing of an inductive one."""
+    protocol = _each(part["protocol"])
+    return f", {protocol}" if protocol.startswith("transductive") else ""
 
 
 def _of(table: pd.DataFrame, setting: str) -> pd.DataFrame:

@@ -69,6 +69,7 @@ def read_results(
     found = [one for runs in _told_apart(saved) for one in runs]
     _check_one_study(found)
     _check_same_way(found)
+    _check_one_track(found)
     return collect_scores((one.row, _scores(one, measure)) for one in found)
 
 
@@ -190,6 +191,18 @@ def _check_same_way(found: Sequence[_Saved]) -> None:
                     f"{row['method']} and {other['method']} of {row['subject']} ({row['setting']}) were evaluated "
                     f"differently: {name.replace('_', ' ')} {row[name]} and {other[name]}; evaluate both the same way."
                 )
+
+
+def _check_one_track(found: Sequence[_Saved]) -> None:
+    """Transductive runs stand with runs of the same track alone, in whatever setting and of whatever subject."""
+    kinds = list(dict.fromkeys(one.row["protocol"] for one in found))
+    together = [kind for kind in kinds if kind.startswith("transductive")]
+    if together and len(kinds) > 1:
+        other = next(kind for kind in kinds if kind != together[0])
+        raise InputError(
+            f"Some runs were evaluated by the protocol {together[0]!r} and some by {other!r}; compare inductive runs "
+            "with inductive ones, and transductive runs with those of the same track."
+        )
 
 
 def _scores(saved: _Saved, measure: Measure) -> pd.Series:

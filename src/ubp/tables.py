@@ -91,6 +91,33 @@ def summary_table(summary: pd.DataFrame, setting: str) -> Table:
     return table(f"Zero-shot retrieval, {setting}", header, rows, caption)
 
 
+def transductive_table(rows: pd.DataFrame, setting: str, track: str, presumes: str) -> Table:
+    """One transductive track beside the inductive scores, in per cent; `rows` as `transductive.csv` has them."""
+    part = rows[(rows["setting"] == setting) & rows["track"].isin(["none", track])]
+    top = second_top(part)
+    cells: list[tuple[str, ...]] = []
+    for method in dict.fromkeys(part["method"]):
+        for _, row in part[part["method"] == method].iterrows():
+            scores = f"{100 * row['top1']:.1f}", f"{100 * row['top1_low']:.1f} to {100 * row['top1_high']:.1f}"
+            inductive = row["track"] == "none"
+            gain = f"{100 * row['gain']:+.1f}"
+            between = f"{100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f}"
+            seconds = (f"{100 * row[top]:.1f}",) if top != "top1" else ()
+            last = ("", "") if inductive else (gain, between)
+            cells.append((method if inductive else "", row["known"], *scores, *seconds, *last))
+    first = part.iloc[0]
+    caption = (
+        f"{track} presumes that {presumes}. known: which other queries are known; none is inductive, all are the whole "
+        "test batch, streaming: queries come one by one in random order and those before are known, partial: those of "
+        "half of the gallery, the rest being distractors. Not to be compared with inductive scores. gain is over the "
+        f"inductive score, paired, in points. Chance {100 * first['top1_chance']:.1f} %; "
+        f"gallery of {_each(part['gallery_size'])} images; {_each(part['repetitions'])} repetitions averaged"
+    )
+    seconds = (f"top-{top[3:]} %",) if top != "top1" else ()
+    header = ("method", "known", "top-1 %", "95 % interval", *seconds, "gain", "95 % interval")
+    return table(f"TRANSDUCTIVE: {track}, {setting}", header, cells, caption)
+
+
 def n_way_table(summary: pd.DataFrame, setting: str) -> Table | None:
     """Top-1 in per cent among fewer images, with chance; None when none was asked for."""
     part = summary[summary["setting"] == setting]

@@ -138,6 +138,7 @@ def evaluate(
     ridge: bool = True,
     class_features: Switch = False,
     text: Path | None = None,
+    transductive: OptionalNames = None,
     common: CommonOptions = Common(),
 ) -> None:
     """Rank the test images for every model below RUNS; print the table and write results.csv beside the runs.
@@ -165,7 +166,28 @@ def evaluate(
         a concept's test images, or for bravl a classifier of latents. Written to RUNS/class-features.
     text : Path
         Where the text features of bravl lie now, if they were moved; for class features.
+    transductive : tuple of str
+        Rank all queries together, by assignment, csls or procrustes: what that presumes and what it is worth is printed
+        with it. Written to RUNS/transductive, and the main table is not.
     """
+    if transductive is not None:
+        from ubp.commands.transductive import evaluate as together
+
+        together(
+            runs,
+            transductive,
+            study=study,
+            encoder=encoder,
+            repetitions=repetitions,
+            average=not single_trials,
+            n_way=n_way,
+            k=k,
+            ridge=ridge,
+            class_features=class_features,
+            text=text,
+            common=common,
+        )
+        return
     from ubp.commands.training import evaluate as command
 
     command(

@@ -206,12 +206,8 @@ def evaluate(
     """
     if text and not class_features:
         raise InputError("Text features take part in class features only; add --class-features or leave --text out.")
-    folders = find_runs(runs)
-    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
-    if unfinished:
-        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
     results = evaluate_models(
-        folders,
+        finished_runs(runs),
         Path(runs),
         study=study,
         encoder=encoder,
@@ -229,6 +225,15 @@ def evaluate(
     print_results(results)
     say(f"Written to {place}: results.csv, summary.csv, comparisons.csv.")
     return results
+
+
+def finished_runs(runs: Path) -> list[Path]:
+    """Folders of finished models below `runs`; says how many are not finished."""
+    folders = find_runs(runs)
+    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
+    if unfinished:
+        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
+    return folders
 
 
 def evaluate_models(

@@ -88,8 +88,8 @@ def _pairs(run: Run, studies: Studies) -> str:
     blur = run.about.preset
     what = "smoothed" if blur.compare == "smoothed" else "raw"
     rule = (
-        f"Each pair's {what} similarity was compared with the interval of its own batch, so colours can change a little "
-        "off the ends."
+        f"Each pair's {what} similarity was compared with the interval of its own batch, so colours can change a "
+        "little off the ends."
         if blur.steps
         else f"The rule {blur.rule} places a pair between levels and does not use the interval; the colour is that of "
         "the nearest level, by its side of the middle."
