@@ -18,7 +18,7 @@ from ubp.errors import InputError
 from ubp.images import colors, manifest
 from ubp.images.blur import Blur, blur
 from ubp.images.features import FeatureStore
-from ubp.images.levels import Mean, apply_levels, stored_levels
+from ubp.images.levels import Bank, Mean, apply_levels, stored_levels
 from ubp.images.transforms import (
     KINDS,
     TRANSFORMATIONS,
@@ -52,6 +52,7 @@ CHANGES = [
     (Blur(13), "sigma", 2.0),
     (Blur(13), "fixation", (3.0, 4.5)),
     (Mean((Noise(), Mosaic())), "levels", (Noise(), Mosaic(4))),
+    (Bank((Noise(), Mosaic())), "levels", (Noise(), Mosaic(4))),
 ]
 
 
@@ -301,6 +302,7 @@ def test_json_that_is_no_level_is_refused(content, message):
         (lambda: Mean((Flip(),)), "two or more"),
         (lambda: Mean((Flip(), Flip())), "all different"),
         (lambda: Mean((Flip(), Mean((Flip(), Crop())))), "no means"),
+        (lambda: Bank((Flip(), Mean((Flip(), Crop())))), "no means or banks"),
         (lambda: Mosaic(9).apply(pictures(1, 8, 40), ["a"]), "block is 9 pixels, but the image has 8 x 40"),
         (lambda: LowResolution(9).apply(pictures(1, 8, 40), ["a"]), "block is 9 pixels"),
         (lambda: apply_levels(pictures(2), [Flip()], ["a"]), "one key per image"),
@@ -308,6 +310,7 @@ def test_json_that_is_no_level_is_refused(content, message):
         (lambda: apply_levels(pictures(1)[:, :1], [Flip()], ["a"]), "of shape"),
         (lambda: apply_levels(pictures(1), [], ["a"]), "at least one"),
         (lambda: apply_levels(pictures(1), [Mean((Flip(), Crop()))], ["a"]), "has no pixels"),
+        (lambda: apply_levels(pictures(1), [Bank((Flip(), Crop()))], ["a"]), "several pictures"),
     ],
 )
 def test_what_is_out_of_range_is_refused_in_a_sentence(make, message):
