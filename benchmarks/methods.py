@@ -25,12 +25,13 @@ from rich.console import Console
 
 from ubp.commands.images import build_store
 from ubp.commands.training import evaluate_models, train
-from ubp.config import SETTINGS, Common, TrainOptions
+from ubp.config import SETTINGS, Common
 from ubp.data.simulated import Simulation
 from ubp.data.study import Study
 from ubp.demo import simulated_study
 from ubp.errors import InputError
 from ubp.files import write_text
+from ubp.grid.factors import read_values, text
 from ubp.measures import measure
 from ubp.methods import METHODS, method, method_preset
 from ubp.model import Model
@@ -173,7 +174,8 @@ def _interval(row: Mapping[Any, Any], name: str) -> tuple[str, str]:
 def changed(name: str, setting: str, changes: Mapping[str, Any]) -> str:
     """What is not as published, in a sentence."""
     published = dataclasses.asdict(method(name).train_options(setting))
-    told = [f"{key} {value:g} ({published[key]:g})" for key, value in changes.items() if value != published[key]]
+    differing = {key: value for key, value in changes.items() if value != published[key]}
+    told = [f"{key} {text(value)} ({text(published[key])})" for key, value in differing.items()]
     return f"{name}: {', '.join(told) or 'as published'}."
 
 
@@ -182,11 +184,10 @@ def changes_of(arguments: argparse.Namespace, name: str, setting: str) -> dict[s
     chosen: dict[str, Any] = {}
     if arguments.study is None and name in CHANGES:
         chosen = {"epochs": EPOCHS[setting][name], **CHANGES[name]}
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(TrainOptions)}
     for target, change in arguments.change or ():
         key, _, value = change.partition("=")
         if target in (name, "all"):
-            chosen[key] = kinds[key](value)
+            chosen[key] = value if key == "brain_encoder" else read_values(key, [value])[0]
     return chosen | ({"epochs": arguments.epochs} if arguments.epochs else {})
 
 

@@ -4,24 +4,28 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import chisquare
 
 from conftest import make_study
+from test_cli import refused
 from test_fit import make_pairs, same, weights
 from ubp.augment import AUGMENTATIONS, Context, augmented, check_augmentations, read_augmentations
-from ubp.config import TrainOptions, preset
+from ubp.config import Common, TrainOptions, preset
 from ubp.draw import SignalDraws, one_of, subset_mean
 from ubp.errors import InputError
 from ubp.fit import Pairs, Trainer
 from ubp.fit_together import TogetherTrainer
+from ubp.grid import Experiment, run_grid
 from ubp.grid.factors import from_text, read_values
 from ubp.grid.units import can_stack
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
+from ubp.model import Model
 from ubp.randomness import seeded
 from ubp.trainer import BaseTrainer, inputs
 from ubp.training_data import TrainingData, image_pairs
@@ -434,6 +438,48 @@ def test_drawing_subsets_does_not_change_dropout_or_the_order_of_pairs():
     assert [row["loss"] for row in first.history] == pytest.approx([row["loss"] for row in second.history], rel=1e-5)
     with seeded("x") as one:
         assert math.isfinite(torch.rand(1, generator=one).item())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--augment", "noize"), "augmentation 'noize' is unknown"),
+        (("--augment", "noise=x", "mixup"), "The strength of the augmentation noise is 'x'"),
+        (("--augment", "mixup"), "--repetitions subset or --no-average-training"),
+        (("--augment", "time-shift=3"), "which is less than a sample of 10 ms"),
+        (("--alignment", "euclid"), "did you mean 'euclidean'?"),
+        (("--positives", "all"), "The positives 'all' is unknown"),
+        (("--soft-targets", "0.2", "--loss", "siglip"), "soft_targets is 0.2 with the loss siglip"),
+    ],
+)
+def test_the_command_line_refuses_in_one_sentence_and_writes_nothing(tiny_folder, tmp_path, capsys, words, message):
+    store = tmp_path / "store"
+    assert message in refused(capsys, "train", tiny_folder, "--out", tmp_path / "runs", "--store", store, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_of_augmentations_alignments_and_targets_names_them_apart(uneven, tmp_path):
+    study, store = uneven
+    varied = {"augment": ["none", "noise+time-shift=30"], "alignment": ["none", "scale"]}
+    product = Experiment(
+        presets=("vanilla",),
+        subjects=("sub-01",),
+        options={"epochs": 1, "batch_size": 20},
+        vary=varied,
+        ridge=False,
+    )
+    table = run_grid(study.root, product, tmp_path / "grid", address="here", common=Common(store=store.folder.parent))
+    assert len(table) == 4
+    # it has no augmentation and is aligned as any
+    assert len(replace(product, presets=(), methods=("bravl",)).cells(study)) == 2
+    names = set(pd.read_csv(tmp_path / "grid" / "results.csv")["method"])
+    assert "vanilla (augment time-shift=30.0+noise=0.2; alignment scale)" in names
+    assert "vanilla (augment none; alignment none)" in names
+    again = run_grid(study.root, product, tmp_path / "grid", address="here", common=Common(store=store.folder.parent))
+    assert list(again["seconds"]) == list(table["seconds"])
+    runs = table[table["augment"] != "none"].dropna(subset="augment")["run"]
+    found = {Model.load(tmp_path / "grid" / run).description.options.augment for run in runs}
+    assert found >= {("time-shift=30.0", "noise=0.2")}
 
 
 def test_arrays_of_pairs_need_no_repetitions():

@@ -21,8 +21,6 @@ OPTIONS = (
     *("epochs", "batch_size", "learning_rate", "precision", "gallery_level"),
 )
 SAME_WAY = ("gallery_size", "query", "repetitions", "protocol")
-ALIKE = {UNLABELLED: INDUCTIVE}
-"""Protocols that are compared as another, because every query is ranked alone in both; tables name them."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def _check_same_way(found: Sequence[_Saved]) -> None:
         row = one.row
         other = first.setdefault((row["setting"], row["subject"]), one).row
         for name in SAME_WAY:
-            if ALIKE.get(row[name], row[name]) != ALIKE.get(other[name], other[name]):
+            if _alike(row[name]) != _alike(other[name]):
                 raise InputError(
                     f"{row['method']} and {other['method']} of {row['subject']} ({row['setting']}) were evaluated "
                     f"differently: {name.replace('_', ' ')} {row[name]} and {other[name]}; evaluate both the same way."
@@ -203,6 +201,11 @@ def _check_one_track(found: Sequence[_Saved]) -> None:
             f"Some runs were evaluated by the protocol {together[0]!r} and some by {other!r}; compare inductive runs "
             "with inductive ones, and transductive runs with those of the same track."
         )
+
+
+def _alike(value: Any) -> Any:
+    """A protocol as it is compared: with or without alignment every query is ranked alone, and tables name both."""
+    return value.replace(UNLABELLED, INDUCTIVE) if isinstance(value, str) else value
 
 
 def _scores(saved: _Saved, measure: Measure) -> pd.Series:
