@@ -207,7 +207,7 @@ def test_the_loss_is_the_mean_over_members():
     expected = []
     for member in trainer.encoder.members:
         assert isinstance(member, TwoSided)
-        similarity = trainer.similarity(member(pairs.signals), member.images(ladder[0]), trainer.temperature)
+        similarity = trainer.loss(member(pairs.signals), member.images(ladder[0]), trainer.temperature)
         expected.append(float(contrastive_loss(similarity)))
     assert float(trainer.step(batch)) == pytest.approx(sum(expected) / 3, rel=1e-5)
 

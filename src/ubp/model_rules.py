@@ -40,6 +40,8 @@ def _is_like(value: Any, default: Any) -> bool:
     """Whether a value is of the kind of an option's default."""
     if isinstance(default, float):
         return _is_number(value)
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
     return type(value) is type(default)
 
 
