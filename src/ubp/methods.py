@@ -168,8 +168,8 @@ METHODS: dict[str, Method] = {
     "official": _blur_prior("official", None, "Kernels, fovea and comparison are those of the released program."),
     "ubp-plus": Method(
         "bank",
-        "This project, after a bank of blurs and an image adapter (VisualEEGDecoding, AAAI 2026) and an intermediate layer "
-        "with a linear projector (Shallow Alignment, arXiv 2601.21948); docs/beyond.md says what each part is worth",
+        "This project, after the bank of blurs and image adapter of VisualEEGDecoding (AAAI 2026) and the intermediate "
+        "layer with a projector of Shallow Alignment (arXiv 2601.21948); docs/beyond.md says what each part is worth",
         "open_clip:RN50/openai",
         options=PLUS,
         inter_subject={"learning_rate": 1e-5},
