@@ -121,6 +121,12 @@ def test_help_describes_every_option(command, capsys):
         assert {f"--{name.replace('_', '-')}" for name in Foveation.__dataclass_fields__} <= set(options)
 
 
+def test_channels_of_a_simulation_follow_one_option(tmp_path):
+    few = ("--n-concepts", 4, "--n-test", 2, "--image-size", 48, "--true-width", 7, "--width-step", 2, "--quiet")
+    assert run("simulate", tmp_path / "study", *few, "--channels", "O1", "Oz", "O2") == 0
+    assert Study.open(tmp_path / "study").recording("sub-01").channel_names == ("O1", "Oz", "O2")
+
+
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     printed = capsys.readouterr().out

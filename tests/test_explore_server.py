@@ -264,6 +264,13 @@ def test_a_recording_is_taken_and_answered_as_retrieve_does(base, session, explo
     assert left_behind() == []
 
 
+def test_another_unit_is_told_without_an_option_of_the_terminal(base):
+    answer = upload(base, "micro.npy", micro_of(npy(seed=1)))
+    assert answer.status_code == 400
+    assert "multiply them by 1e-06 if that is so" in answer.json()["error"]
+    assert "--" not in answer.json()["error"]
+
+
 def micro_of(data):
     handle = io.BytesIO()
     np.save(handle, 1e6 * np.load(io.BytesIO(data)))

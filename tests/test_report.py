@@ -282,7 +282,7 @@ def test_a_model_that_was_not_evaluated_is_not_evaluated_by_its_report(report, t
     path = write_report(tmp_path / "new" / "vanilla.html", [runs / "run-0"], studies=[study])
     text = Page(path).text
     assert titles(path) == [name for name in PARTS if name != "Differences"]
-    assert text.count("Not evaluated yet: vanilla, sub-01, intra-subject, seed 0; run `ubp evaluate runs`.") == 2
+    assert text.count("Not evaluated yet: vanilla, sub-01, intra-subject, seed 0; run `ubp evaluate run-0`.") == 2
     assert "The same for all" not in text
     assert "Where the runs differ" not in text
     assert "Its images are crisp. All 16 training pairs are at the one level of this preset." in text

@@ -392,7 +392,7 @@ def test_files_that_are_no_signals_are_refused(study, tmp_path):
     for path, says in (
         (pickled, "cannot be read as an array"),
         (cut, "cannot be read as an array"),
-        (text, "is no such file"),
+        (text, "is not a file of signals"),
         (fif, "cannot be read as epochs"),
         (tmp_path / "none.fif", "does not exist"),
         (tmp_path, "dataset.json"),

@@ -616,6 +616,25 @@ def test_a_result_of_another_run_is_not_told(model, runs, tmp_path):
         assert "This model was not evaluated when the card was written." in card_of(tmp_path / name)[1]
 
 
+def test_a_pulled_model_that_was_evaluated_by_itself_says_so(packed, tiny_folder, tmp_path):
+    pulled = shutil.copytree(packed, tmp_path / "pulled")
+    assert run("evaluate", pulled, "--study", tiny_folder, "--quiet", "--no-ridge") == 0
+    push(pulled, tmp_path / "again")
+    assert "Protocol: inductive; 12 queries" in card_of(tmp_path / "again")[1]
+    assert run("report", pulled, "--study", tiny_folder, "--out", tmp_path / "page.html", "--quiet") == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Not evaluated yet" not in page
+    assert "ubp evaluate" not in page
+
+
+def test_a_report_of_a_pulled_model_does_not_name_the_folder_it_lies_in(packed, tmp_path):
+    pulled = shutil.copytree(packed, tmp_path / "name-of-the-owner" / "model")
+    assert run("report", pulled, "--out", tmp_path / "page.html", "--quiet") == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "ubp evaluate model" in page
+    assert "name-of-the-owner" not in page
+
+
 def test_words_of_a_study_are_no_markup_in_the_card(model, tmp_path):
     copy = shutil.copytree(model, tmp_path / "copy")
     content = json.loads((copy / "model.json").read_text())

@@ -10,7 +10,7 @@ from ubp.data.simulated import Simulation
 from ubp.data.things_eeg2_options import ThingsEEG2Options
 from ubp.data.things_meg_options import ThingsMEGOptions
 
-SimulationOptions = Annotated[Simulation, Parameter(name="*")]
+SimulationOptions = Annotated[Simulation, Parameter(name="*", consume_multiple=True, negative_iterable=())]
 EEG2Options = Annotated[ThingsEEG2Options, Parameter(name="*", consume_multiple=True, negative=())]
 MEGOptions = Annotated[
     ThingsMEGOptions, Parameter(name="*", consume_multiple=True, negative_iterable=(), negative_none=())

@@ -152,7 +152,7 @@ def _from_path(
         return given_recording(study.recording(subject or study.subjects[0]), split)
     if path.name.lower().endswith((".fif", ".fif.gz")):
         return _from_epochs(path, str(path), image_column)
-    what = "is no such file" if path.exists() else "does not exist"
+    what = "is not a file of signals" if path.exists() else "does not exist"
     raise InputError(f"{path} {what}; {EXPECTED}.")
 
 

@@ -1,5 +1,6 @@
 """Recordings that come over the network: bounded, kept in a folder of their own, and never opened before a check."""
 
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
@@ -80,7 +81,8 @@ def _named(path: Path, title: str) -> Any:
     try:
         yield
     except InputError as error:
-        raise InputError(str(error).replace(str(path), title)) from error
+        sentence = re.sub(r" \(--multiply [^)]*\)", "", str(error))  # the page has a field for it
+        raise InputError(sentence.replace(str(path), title)) from error
     except MemoryError as error:
         raise InputError(f"{title} needs more memory than there is; take fewer trials.") from error
 

@@ -35,10 +35,11 @@ class Run:
     label: str
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
-        """Read the description of the model in a folder."""
+    def open(cls, folder: Path, given: Path | None = None) -> "Run":
+        """Read the description of the model in a folder, which was found below another one that was given."""
         about = Description.read(folder)
-        return cls(folder.absolute(), about, _root(folder.absolute(), about), about.method)
+        root = _root(folder.absolute(), about, (given or folder).absolute())
+        return cls(folder.absolute(), about, root, about.method)
 
     @property
     def name(self) -> str:
@@ -51,12 +52,12 @@ class Run:
         return f"{self.about.subject}, {self.about.setting}, seed {self.about.seed}"
 
 
-def _root(folder: Path, about: Description) -> Path:
-    for parent in list(folder.parents)[:DEPTH]:
+def _root(folder: Path, about: Description, given: Path) -> Path:
+    for parent in (folder, *list(folder.parents)[:DEPTH]):
         if (parent / RESULTS).is_file():
             return parent
     own = Job.of(about).folder.parts
-    return folder.parents[len(own) - 1] if folder.parts[-len(own) :] == own else folder.parent
+    return folder.parents[len(own) - 1] if folder.parts[-len(own) :] == own else given
 
 
 def open_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -72,15 +73,15 @@ def open_runs(paths: Iterable[Path | str]) -> list[Run]:
     InputError
         When there is no path, one does not exist, or a folder holds no trained model.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise InputError(f"{path} does not exist as a folder; expected that of a trained model, or of runs.")
         for folder in [path] if (path / DESCRIPTION).is_file() else find_runs(path):
-            found.setdefault(folder.resolve(), folder)
+            found.setdefault(folder.resolve(), (folder, path))
     if not found:
         raise InputError("The report was given no run; expected the folder of at least one trained model.")
-    return [Run.open(folder) for folder in found.values()]
+    return [Run.open(folder, path) for folder, path in found.values()]
 
 
 def told_apart(runs: Sequence[Run], methods: Mapping[Path, str]) -> list[Run]:

@@ -20,8 +20,8 @@ from ubp.saved import read_results
 def evaluations(folder: Path, about: Description) -> list[dict[str, Any]]:
     """Rows of `results.csv` about a run, of the test images first, and then of class features.
 
-    A row counts if it lies in a folder above the run's, names the run by its place there, agrees with the model in
-    everything that it says of it, and its accuracy is that of the run's `ranks.csv`.
+    A row counts if it lies in the run's folder or one above it, names the run by its place there, agrees with the
+    model in everything that it says of it, and its accuracy is that of the run's `ranks.csv`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def evaluations(folder: Path, about: Description) -> list[dict[str, Any]]:
     found = []
     folder = folder.resolve()
     for kind in ("", CLASS_FEATURES):
-        for root in folder.parents:
+        for root in (folder, *folder.parents):
             if (root / kind / RESULTS).is_file():
                 run = folder.relative_to(root)
                 try:
