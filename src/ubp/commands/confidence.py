@@ -74,14 +74,15 @@ def calibrate(
     hits = pooled.queries["hit"].to_numpy(bool)
     drawn = {name: pooled.queries[name].to_numpy() for name in (BEFORE, AFTER)}
     save_figure(reliability_diagram(drawn, hits, pooled.coverage()), out / RELIABILITY)
-    _print_judgement(pooled, len(parts))
+    subjects = {row.get("subject") for row in rows[:-1]}
+    _print_judgement(pooled, len(parts), shared=len(parts) > len(subjects))
     if without:
         say(f"{without} models without calibration concepts are left out.")
     say(f"Written to {out}: {CALIBRATION}, {COVERAGE}, {RELIABILITY}.")
     return pooled
 
 
-def _print_judgement(pooled: Judgement, n_models: int) -> None:
+def _print_judgement(pooled: Judgement, n_models: int, shared: bool) -> None:
     row = pooled.summary()
     errors = [
         (name, f"{100 * row[f'calibration_error_{name}']:.1f}", f"{row[f'log_likelihood_{name}']:.3f}")
@@ -104,6 +105,10 @@ def _print_judgement(pooled: Judgement, n_models: int) -> None:
         for about in pooled.coverage().to_dict("records")
     ]
     caption = "the binomial interval is of these queries; which concepts calibrated adds to it"
+    if shared:
+        caption += (
+            "; several models answer the same queries, so it is too narrow: see each model's row, or give one run"
+        )
     console.print(
         table("Prediction sets", ("promised", "covered %", "95 % interval", "mean size", "median"), sets, caption)
     )
