@@ -88,6 +88,7 @@ def test_calibrate_judges_every_model_on_test_trials(runs, place, tmp_path, caps
     printed = capsys.readouterr().out
     assert "24 test queries of 2 models" in " ".join(printed.split())
     assert "evaluation on test trials" in " ".join(printed.split())
+    assert "it is too narrow" not in " ".join(printed.split())
     table = pd.read_csv(tmp_path / "calibration.csv").set_index("run")
     assert list(table.index) == ["intra-subject/sub-01/ubp/seed-0", "intra-subject/sub-02/ubp/seed-0", "all"]
     assert set(table["protocol"]) == {"test trials, evaluation only"}
@@ -100,6 +101,14 @@ def test_calibrate_judges_every_model_on_test_trials(runs, place, tmp_path, caps
     assert run("evaluate", runs, "--no-ridge", "--quiet") == 0
     top = pd.read_csv(runs / "results.csv")["top1"]
     assert table["top1"].iloc[:2].tolist() == pytest.approx(top.tolist())
+
+
+def test_calibrate_says_when_models_share_their_queries(runs, tmp_path, capsys):
+    one = "intra-subject/sub-01/ubp"
+    for seed in (0, 1):
+        shutil.copytree(runs / one / "seed-0", tmp_path / "runs" / one / f"seed-{seed}")
+    assert run("calibrate", tmp_path / "runs", "--quiet") == 0
+    assert "several models answer the same queries, so it is too narrow" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_report_shows_what_evaluate_and_calibrate_found(runs, place, tmp_path, capsys):
