@@ -46,7 +46,7 @@ BLUR_PRIOR: dict[str, Any] = {"batch_size": 256, "learning_rate": 3e-4}
 NICE: dict[str, Any] = {"batch_size": 64, "learning_rate": 2e-3, "validation_concepts": 20}
 ATM: dict[str, Any] = {"batch_size": 64, "learning_rate": 2e-3}
 CHANGES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("vanilla", "blur", "ubp", "official"), BLUR_PRIOR),
+    **dict.fromkeys(("vanilla", "blur", "ubp", "official", "ubp-plus"), BLUR_PRIOR),
     **dict.fromkeys(("nice", "nice-sa", "nice-ga"), NICE),
     "atm-s": ATM,
 }

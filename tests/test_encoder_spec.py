@@ -65,7 +65,7 @@ def test_reading():
         ("timm:test_vit/none,layer=1++2", ("without a name",)),
         ("timm:test_vit/none,layer=", ("without a name",)),
         ("ViT-B-32/none,layer=transformer.resblocks", ("takes no part",)),
-        ("timm:test_vit/none,layer=3,pool=avg", ("pool=avg", "auto, cls, mean, gem, attention")),
+        ("timm:test_vit/none,layer=3,pool=avg", ("pool=avg", "auto, cls, mean, gem, grid2, grid3, attention")),
         ("timm:test_vit/none,layer=3,pool=meen", ("pool=meen", "mean")),
         ("timm:test_vit/none,pool=mean", ("a pool but no layer", "layer=-1")),
         ("timm:test_vit/none,layer=3,pool=attention", ("no attention pooling", "cls, mean or gem")),
@@ -79,8 +79,9 @@ def test_reading():
         ("timm:test_vit/none,size=big", ("size=big", "1 to 4096")),
         ("timm:test_vit/none,size=8", ("cannot encode images of 8 pixels",)),
         ("RN50/none,size=128", ("unknown option 'size'",)),
-        ("pixels,layer=3", ("has the option 'layer'", "open_clip: and timm:")),
-        ("onnx:a.onnx,pool=mean", ("has the option 'pool'", "renamed")),
+        ("pixels,layer=3", ("has the option 'layer'", "open_clip:, timm: and onnx:")),
+        ("onnx:a.onnx,pool=mean", ("a pool but no layer", "layer=-1")),
+        ("onnx:a.onnx,size=96", ("unknown option 'size'", "layer, pool")),
     ],
 )
 def test_what_cannot_be(spec, parts):

@@ -9,6 +9,7 @@ import pytest
 
 import methods as benchmark
 from conftest import N_TEST, make_study
+from ubp.config import TrainOptions
 from ubp.methods import METHODS
 
 
@@ -60,7 +61,7 @@ def test_changes_go_over_the_published_options(setting, tmp_path):
 
 
 def test_every_method_has_settings_for_the_simulated_study():
-    known = {field.name for field in dataclasses.fields(benchmark.TrainOptions)}
+    known = {field.name for field in dataclasses.fields(TrainOptions)}
     for name in METHODS:
         for setting in benchmark.SETTINGS:
             changes = benchmark.changes_of(asked(None, None, change=None), name, setting)

@@ -21,8 +21,9 @@ from ubp.fit_together import TogetherTrainer
 from ubp.grid.estimate import probe
 from ubp.images.blur import Blur
 from ubp.model import Model
-from ubp.report import figures
+from ubp.report.levels import levels
 from ubp.report.runs import Run
+from ubp.report.studies import Studies
 
 N_PAIRS, DIM = 66, 20
 OPTIONS = TrainOptions(epochs=4, batch_size=24, learning_rate=3e-3)
@@ -171,7 +172,7 @@ def test_what_a_rule_learned_is_listed_and_shown(name, tiny_folder, tmp_path, mo
     assert table["position"].nunique() > 20
     assert set(table["level"]) == {"less", "base", "more"}
     assert matplotlib.image.imread(figure).shape[1] == 1620
-    shown = figures.similarities(Run.open(folder))
+    shown = levels([Run.open(folder)], Studies(), tmp_path / "features")
     assert f"The rule {name.removeprefix('ubp-')} places a pair between levels" in shown
 
 

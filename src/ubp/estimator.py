@@ -1,6 +1,5 @@
 """The method as a scikit-learn estimator: signals and image features in, retrieval scores out."""
 
-import dataclasses
 from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,21 @@ if TYPE_CHECKING:
     from ubp.brain.base import SignalEncoder
     from ubp.trainer import HistoryRow
 
-OPTIONS = tuple(field.name for field in dataclasses.fields(TrainOptions) if field.name != "calibration_concepts")
+OPTIONS = (
+    "brain_encoder",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "precision",
+    "standardise",
+    "validation_concepts",
+    "patience",
+    "shuffle_pairs",
+    "loss",
+    "beta1",
+    "average_training",
+)
 
 
 class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
