@@ -54,7 +54,7 @@ def fit_alignment(name: str, signals: np.ndarray) -> Alignment:
         S_i = \frac{1}{T} (x_i - m)(x_i - m)^T
 
     ``scale`` has :math:`A = \mathrm{diag}(\bar S)^{-1/2}`, ``euclidean`` :math:`A = R^{-1/2}` with the mean `R` of all
-    :math:`C_i`, and ``riemannian`` the same with their Riemannian mean, see :func:`riemannian_mean`.
+    :math:`C_i`, and ``riemannian`` the same with their Riemannian mean, see `riemannian_mean`.
 
     Parameters
     ----------

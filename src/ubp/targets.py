@@ -59,9 +59,9 @@ def batch_target(
     image : Tensor of shape (n,), int64
     vision : Tensor of shape (n, dim) or (n, n_vectors, dim)
     positives : {"pair", "image"}
-        `T` is the identity, or :func:`same_image`.
+        `T` is the identity, or :func:`ubp.targets.same_image`.
     weight : float
-        Share of `S`, :func:`similar_images`.
+        Share of `S`, :func:`ubp.targets.similar_images`.
     temperature : float
 
     Returns
