@@ -65,7 +65,9 @@ def explore(
         ahead.start()
         if browser and has_screen():
             webbrowser.open(address)
+        # whether the server ends by itself or lets the interrupt through depends on what it was doing
         uvicorn.Server(uvicorn.Config(served, **SERVING)).run(sockets=[listener])
+        say("Stopped.")
     except KeyboardInterrupt:
         say("Stopped.")
     finally:
