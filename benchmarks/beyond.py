@@ -23,14 +23,16 @@ import pandas as pd
 import torch
 
 from methods import SIMULATED
+from ubp.commands.evaluating import evaluate_models
 from ubp.commands.images import build_store
-from ubp.commands.training import evaluate_models, train_jobs
-from ubp.config import SETTINGS, Common, Preset, TrainOptions, preset
+from ubp.commands.training import train_jobs
+from ubp.config import SETTINGS, Common, TrainOptions
 from ubp.data.study import Study
 from ubp.demo import simulated_study
 from ubp.files import write_text
 from ubp.job import Job
 from ubp.model import HISTORY
+from ubp.presets import Preset, preset
 from ubp.results import Results, find_runs, merged
 from ubp.sheets import Sheet, markdown
 

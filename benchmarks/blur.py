@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from ubp.config import preset
 from ubp.images.blur import Blur, blur_ladder, fovea_weight
+from ubp.presets import preset
 
 WIDTH = 51
 LADDER = {1: (Blur(WIDTH),), 3: preset("ubp").ladder}

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ubp.commands.images import build_store
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.data.study import Study
 from ubp.experiment import train
 from ubp.job import Job
 from ubp.model import HISTORY
+from ubp.presets import preset
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from ubp.calibration import Calibration
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.conformal import COVERAGES, allowed_misses
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
@@ -37,6 +37,7 @@ from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.judge import Judgement, judge, together
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.tables import table
 
 N_CALIBRATION, N_SETS = 89, 59

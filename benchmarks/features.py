@@ -32,13 +32,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ubp.config import preset
 from ubp.images.blur import fovea_weight
 from ubp.images.encoders import ImageEncoder, image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.levels import apply_levels
 from ubp.images.load import load_image
 from ubp.images.scenes import scene
+from ubp.presets import preset
 
 LADDER = preset("ubp").ladder
 BATCH = 32

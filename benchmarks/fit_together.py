@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import torch
 
 from train_speed import epoch_arithmetic, product_rate
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.fit import Trainer
 from ubp.fit_together import TogetherTrainer
 from ubp.grid.estimate import probe, timed_epochs
 from ubp.grid.units import pays
+from ubp.presets import preset
 
 ENCODERS = ("eegproject", "shallownet", "deepnet", "eegnet", "tsconv")
 EPOCHS = 50

@@ -17,7 +17,7 @@ import pandas as pd
 from rich.console import Console
 
 from ubp.commands.images import build_store
-from ubp.config import Common, Preset, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.demo import OPTIONS, SIMULATION
@@ -25,6 +25,7 @@ from ubp.evaluate_runs import Evaluation
 from ubp.experiment import train
 from ubp.images.blur import Blur
 from ubp.job import Job
+from ubp.presets import Preset, preset
 from ubp.results import Results, find_runs
 from ubp.tables import table
 

@@ -28,7 +28,7 @@ from scipy.stats import spearmanr
 from ideal_observer import ideal_positions
 from ubp.commands.figures import save_figure
 from ubp.commands.images import build_store
-from ubp.config import Common, Preset, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.data.study import Study
@@ -39,6 +39,7 @@ from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.plots.style import INK, new_figure
 from ubp.position_prior import PositionPrior
+from ubp.presets import Preset, preset
 from ubp.statistics import bootstrap_interval
 from ubp.tables import table
 from ubp.training_data import TrainingData, image_pairs, validation_gallery

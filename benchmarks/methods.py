@@ -23,8 +23,9 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from ubp.commands.evaluating import evaluate_models
 from ubp.commands.images import build_store
-from ubp.commands.training import evaluate_models, train
+from ubp.commands.training import train
 from ubp.config import SETTINGS, Common
 from ubp.data.simulated import Simulation
 from ubp.data.study import Study

@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 
 from ubp.brain import BRAIN_ENCODERS
-from ubp.config import BRAVL, TrainOptions, preset
+from ubp.config import BRAVL, TrainOptions
 from ubp.data.space import readable
+from ubp.description import Description
 from ubp.errors import InputError
-from ubp.model import ENCODERS, Description, Model
+from ubp.model import ENCODERS, Model
 from ubp.onnx_export import export_onnx
+from ubp.presets import preset
 
 BRAINDECODE = (
     "EEGNet",

@@ -27,16 +27,17 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from ubp.commands.comparing import DIFFERENCES, compare
+from ubp.commands.evaluating import evaluate_models
 from ubp.commands.images import build_store
-from ubp.commands.training import evaluate_models
 from ubp.compare import ALPHA
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation
 from ubp.demo import OPTIONS, simulated_study
 from ubp.experiment import train
 from ubp.files import digest, write_text
 from ubp.job import Job
+from ubp.presets import preset
 from ubp.results import RESULTS
 from ubp.tables import table
 

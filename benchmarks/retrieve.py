@@ -17,12 +17,14 @@ import torch
 from ubp.adapt import Queries
 from ubp.brain import brain_encoder
 from ubp.calibration import Answers, Calibration
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
+from ubp.description import Description
 from ubp.held_out import HeldOut
 from ubp.image_gallery import ImageGallery
 from ubp.loss import INITIAL_TEMPERATURE
 from ubp.metrics import unit
-from ubp.model import Description, Model
+from ubp.model import Model
+from ubp.presets import preset
 from ubp.retrieve import Retriever
 
 N_CHANNELS, N_TIMES, DIM, N_CALIBRATION = 63, 250, 1024, 60

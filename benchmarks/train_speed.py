@@ -15,9 +15,10 @@ from statistics import median
 
 import torch
 
-from ubp.config import Preset, TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.device import pick_device
 from ubp.fit import Pairs, Trainer
+from ubp.presets import Preset, preset
 
 
 def epoch_arithmetic(n_pairs: int, n_features: int, embed_dim: int, batch_size: int) -> float:

@@ -22,10 +22,11 @@ from mne.decoding import SlidingEstimator, cross_val_multiscore
 from sklearn.model_selection import GroupKFold
 
 from ubp.commands.images import build_store
-from ubp.config import Common, preset
+from ubp.config import Common
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.estimator import BrainImageRetriever
+from ubp.presets import preset
 
 folder = Path(tempfile.mkdtemp())
 simulation = Simulation(

@@ -40,8 +40,8 @@ print(images.shape, images.dtype)
 # the method have three levels: ``preset("ubp").ladder``. Width 51 belongs to the 224 pixels of a
 # CLIP tower; here the images have 192.
 
-from ubp.config import preset
 from ubp.plots import ladder_figure
+from ubp.presets import preset
 
 ladder = preset("ubp", width=43, step=20).ladder
 print([level.name for level in ladder])

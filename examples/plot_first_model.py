@@ -66,7 +66,8 @@ with new_figure(2.8) as figure:
 # preset and seed. Kernel 13 with a step of 6 is what the simulation blurs with, in the 96 pixels that
 # ``gabor`` sees.
 
-from ubp.commands.training import evaluate_models, plan_jobs, train_jobs
+from ubp.commands.evaluating import evaluate_models
+from ubp.commands.training import plan_jobs, train_jobs
 from ubp.config import Common, TrainOptions
 from ubp.model import Model
 

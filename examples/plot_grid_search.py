@@ -18,10 +18,11 @@ import numpy as np
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 
 from ubp.commands.images import build_store
-from ubp.config import Common, preset
+from ubp.config import Common
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.estimator import BrainImageRetriever
+from ubp.presets import preset
 from ubp.retrieval_scores import RetrievalScorer
 
 folder = Path(tempfile.mkdtemp())

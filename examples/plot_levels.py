@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.experiment import train
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
+from ubp.presets import preset
 
 folder = tempfile.TemporaryDirectory()
 work = Path(folder.name)

@@ -62,7 +62,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ubp.commands.training import evaluate_models, plan_jobs, train_jobs
+from ubp.commands.evaluating import evaluate_models
+from ubp.commands.training import plan_jobs, train_jobs
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate

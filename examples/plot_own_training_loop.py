@@ -21,11 +21,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ubp.config import preset
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
+from ubp.presets import preset
 
 folder = tempfile.TemporaryDirectory()
 work = Path(folder.name)

@@ -13,7 +13,7 @@ import uvicorn
 
 from conftest import make_study
 from ubp.commands.exploring import SERVING, listen
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.study import Study
 from ubp.experiment import train
 from ubp.explore.server import application
@@ -21,6 +21,7 @@ from ubp.explore.session import Session
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
+from ubp.presets import preset
 
 OPTIONS = TrainOptions(epochs=8, batch_size=20, learning_rate=3e-3, calibration_concepts=15)
 BLUR = preset("ubp", 13, 6)

@@ -15,9 +15,9 @@ from ubp.ablate import Source, part_folder
 from ubp.ablation import Part, occluded, permuted, regions, sliding_windows
 from ubp.ablation_plan import Asked
 from ubp.commands.ablating import ablate
+from ubp.commands.evaluating import evaluate
 from ubp.commands.images import build_store
-from ubp.commands.training import evaluate
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.selection import window_samples
 from ubp.data.sensors import find_sensors
 from ubp.data.study import Study
@@ -26,6 +26,7 @@ from ubp.held_out import calibration_concepts, split_training
 from ubp.job import Job
 from ubp.model import Model
 from ubp.plots.ablation import channels_figure, windows_figure
+from ubp.presets import preset
 
 CHANNELS = ("Fp1", "O1", "Cz", "T7", "O2", "P4")
 PLANTED_CHANNELS, PLANTED_SAMPLES = ["O1", "O2"], slice(6, 10)

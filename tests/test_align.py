@@ -26,10 +26,11 @@ from ubp.align import (
 from ubp.brain import brain_encoder
 from ubp.brain.subject_layers import SubjectLayers
 from ubp.calibration import Calibration, _similarity
+from ubp.commands.evaluating import evaluate
 from ubp.commands.retrieving import retrieve
-from ubp.commands.training import evaluate
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.study import Study
+from ubp.description import DESCRIPTION
 from ubp.errors import InputError
 from ubp.evaluate import INDUCTIVE, UNLABELLED
 from ubp.experiment import check_shape, train
@@ -39,7 +40,8 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.measures import measure
-from ubp.model import DESCRIPTION, WEIGHTS, Model
+from ubp.model import WEIGHTS, Model
+from ubp.presets import preset
 from ubp.retrieve import Retriever
 from ubp.saved import read_results
 from ubp.training_data import TrainingData, fit_alignments

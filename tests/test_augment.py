@@ -14,7 +14,7 @@ from conftest import make_study
 from test_cli import refused
 from test_fit import make_pairs, same, weights
 from ubp.augment import AUGMENTATIONS, Context, augmented, check_augmentations, read_augmentations
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.draw import SignalDraws, one_of, subset_mean
 from ubp.errors import InputError
 from ubp.fit import Pairs, Trainer
@@ -26,6 +26,7 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.randomness import seeded
 from ubp.trainer import BaseTrainer, inputs
 from ubp.training_data import TrainingData, image_pairs

@@ -6,7 +6,6 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from ubp.config import preset
 from ubp.images.blur import (
     CURVES,
     Blur,
@@ -15,6 +14,7 @@ from ubp.images.blur import (
     fovea_weight,
 )
 from ubp.images.gaussian import gaussian_kernel, gaussian_sigma
+from ubp.presets import preset
 
 SIZES = [(224, 224), (96, 96), (112, 112), (96, 160), (225, 101), (20, 33), (7, 5), (2, 2), (1, 9), (1, 1)]
 WIDTHS = range(1, 112, 2)

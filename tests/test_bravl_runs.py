@@ -12,8 +12,9 @@ from safetensors.numpy import load_file
 from conftest import N_TEST, make_study
 from ubp.bravl import BraVL, BraVLTrainer
 from ubp.cli import main
-from ubp.commands.training import evaluate, train
-from ubp.config import Common, TrainOptions, preset
+from ubp.commands.evaluating import evaluate
+from ubp.commands.training import train
+from ubp.config import Common, TrainOptions
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.experiment import train as train_one
@@ -25,6 +26,7 @@ from ubp.measures import measure
 from ubp.methods import METHODS, method_preset
 from ubp.model import Model
 from ubp.pairs import Gallery, Pairs
+from ubp.presets import preset
 from ubp.saved import read_results
 
 QUICK = {"epochs": 10, "batch_size": 30, "learning_rate": 3e-3}

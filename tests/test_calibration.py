@@ -7,7 +7,7 @@ import torch
 
 from conftest import make_study
 from ubp.calibration import FILE, Calibration
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.conformal import COVERAGES, fit_temperature, log_ratio, threshold
 from ubp.data.study import Study
 from ubp.errors import InputError
@@ -18,7 +18,9 @@ from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.loss import LOSSES
 from ubp.metrics import cosine_similarity
-from ubp.model import Model, read_tensors, write_tensors
+from ubp.model import Model
+from ubp.presets import preset
+from ubp.tensor_files import read_tensors, write_tensors
 
 OPTIONS = TrainOptions(epochs=2, batch_size=20, learning_rate=1e-3, calibration_concepts=15)
 BLUR = preset("blur", 13, 6)

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from sentences import one_sentence
 from towers import clip_config, clip_reference, enliven, pixels, relative
@@ -135,6 +137,64 @@ def test_onnx_equals_the_matrix_product(tmp_path, batch):
     assert (encoder.size, encoder.dim, encoder.interpolation) == (8, 5, "bilinear")
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
     assert encoder(images[:0]).shape == (0, 5)
+
+
+def write_network(path):
+    """Two convolutions, the second with stride 2, and a mean over places."""
+    random = np.random.default_rng(0)
+    shapes = {"first": (4, 3, 3, 3), "second": (6, 4, 3, 3)}
+    weights = [
+        numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["images", "first"], ["early"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["early", "second"], ["late"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("ReduceMean", ["late"], ["vectors"], axes=[2, 3], keepdims=0),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])
+    output = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", 6])
+    graph = helper.make_graph(nodes, "network", [images], [output], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9), path)
+    path.with_suffix(".json").write_text(json.dumps(PREPROCESSING | {"output_dim": 6}))
+    return {name: numpy_helper.to_array(weight) for name, weight in zip(shapes, weights, strict=True)}
+
+
+def test_layers_of_an_onnx_network_equal_torch(tmp_path):
+    weights = write_network(tmp_path / "a.onnx")
+    pixels = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(PREPROCESSING[name])[:, None, None] for name in ("mean", "std"))
+    early = functional.conv2d((pixels - mean) / std, torch.tensor(weights["first"]), padding=1)
+    late = functional.conv2d(early, torch.tensor(weights["second"]), padding=1, stride=2)
+    pooled = {
+        "": late.mean((2, 3)),
+        ",layer=late": late.mean((2, 3)),
+        ",layer=early,pool=grid2": functional.adaptive_avg_pool2d(early, 2).movedim(1, -1).flatten(1),
+        ",layer=late,pool=gem": late.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3),
+        ",layer=late+early": torch.cat([functional.normalize(x.mean((2, 3)), dim=1) for x in (late, early)], 1),
+    }
+    encoders = {options: image_encoder(f"onnx:{tmp_path / 'a.onnx'}{options}") for options in pooled}
+    for options, expected in pooled.items():
+        assert encoders[options].dim == expected.shape[1]
+        assert torch.allclose(encoders[options](pixels), expected, atol=1e-5), options
+    assert len({encoder.fingerprint for encoder in encoders.values()}) == len(encoders)
+    assert encoders[",layer=early,pool=grid2"].name == "onnx:a.onnx,layer=early,pool=grid2"
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (",layer=latest", "has no layer 'latest'; expected late."),
+        (",layer=vectors", "expected a layer that gives a map"),
+        (",layer=late,pool=cls", "The pool cls is not for"),
+        (",layer=late,pool=attention", "expected pool=mean, gem, grid2 or grid3"),
+    ],
+)
+def test_a_layer_that_an_onnx_network_cannot_give_is_told(tmp_path, options, part):
+    write_network(tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=re.escape(part)) as error:
+        image_encoder(f"onnx:{tmp_path / 'a.onnx'}{options}")
+    one_sentence(error)
 
 
 def test_onnx_fingerprint_follows_weights_and_preprocessing(tmp_path):

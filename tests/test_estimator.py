@@ -12,13 +12,14 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, c
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ubp.commands.images import build_store
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.errors import InputError
 from ubp.estimator import BrainImageRetriever
 from ubp.experiment import train
 from ubp.job import Job
 from ubp.metrics import cosine_similarity, mean_reciprocal_rank, ranks, unit
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.retrieval_scores import RetrievalScorer
 
 N_IMAGES, N_CHANNELS, N_TIMES, EMBED_DIM = 36, 5, 4, 6

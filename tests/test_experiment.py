@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from conftest import N_CHANNELS, N_TEST, N_TIMES, N_TRAIN, make_study
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.evaluate_runs import Evaluation
@@ -23,6 +23,7 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.results import find_runs
 from ubp.training_data import image_pairs, scale_signals
 

@@ -15,7 +15,6 @@ from sklearn.decomposition import PCA
 from explored import BLUR, ELECTRODES, N_TIMES, OPTIONS, REPETITIONS
 from sentences import one_sentence
 from ubp.adapt import adapt
-from ubp.config import Preset, preset
 from ubp.data.forward import CHANNELS
 from ubp.data.given import given_signals
 from ubp.data.sensors import find_sensors
@@ -36,6 +35,7 @@ from ubp.explore.session import KEPT_UPLOADS, Session
 from ubp.images.blur import Blur, blur
 from ubp.images.load import load_image
 from ubp.job import Job
+from ubp.presets import Preset, preset
 from ubp.retrieve import Retriever
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.errors import InputError, UbpError
 from ubp.fit import Gallery, Pairs, Trainer, batches, channel_scale, embed
 from ubp.loss import INITIAL_TEMPERATURE
 from ubp.metrics import cosine_similarity, ranks
+from ubp.presets import preset
 from ubp.prior import BlurPrior
 from ubp.randomness import derive_seed, seeded
 

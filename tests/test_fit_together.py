@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from ubp.brain import BRAIN_ENCODERS
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.errors import InputError
 from ubp.fit import Gallery, Pairs, Trainer
 from ubp.fit_together import TogetherTrainer
 from ubp.metrics import cosine_similarity, ranks
+from ubp.presets import preset
 
 N_PAIRS, N_CHANNELS, DIM = 90, 5, 24
 OPTIONS = TrainOptions(epochs=4, batch_size=40, learning_rate=1e-3)
@@ -146,6 +147,13 @@ def test_models_that_do_not_fit_together_are_refused(other, message):
         TogetherTrainer([make(0), other()])
     with pytest.raises(InputError, match="tells subjects apart"):
         TogetherTrainer([make(seed, dataclasses.replace(OPTIONS, brain_encoder="atm-s")) for seed in range(2)])
+    for parts, message in (
+        ({"members": 2}, "several members or an image side that learns"),
+        ({"adapter": "linear"}, "several members or an image side that learns"),
+        ({"weight_average": 0.9}, "their weights are averaged"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TogetherTrainer([make(seed, dataclasses.replace(OPTIONS, **parts)) for seed in range(2)])
     patient = dataclasses.replace(OPTIONS, validation_concepts=2, patience=1)
     with pytest.raises(InputError, match="stop at different epochs"):
         TogetherTrainer([make(seed, patient) for seed in range(2)])

@@ -13,7 +13,7 @@ import torch
 import fit_together as benchmark
 from conftest import N_TEST, make_study
 from test_cli import refused, run
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.study import Study
 from ubp.errors import InputError, UbpError
 from ubp.evaluate_runs import Evaluation
@@ -34,6 +34,7 @@ from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.measures import measure
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.saved import read_results
 
 OPTIONS = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-3}

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from conftest import make_study
 from ubp.brain import brain_encoder
-from ubp.config import ADAPTER_NAMES, MIXTURE_NAMES, TrainOptions, preset
+from ubp.config import ADAPTER_NAMES, MIXTURE_NAMES, TrainOptions
 from ubp.data.study import Study
 from ubp.encoder import Members, TwoSided, fit_images, make_encoder, side_by_side
 from ubp.errors import InputError
@@ -25,6 +25,7 @@ from ubp.job import Job
 from ubp.loss import contrastive_loss
 from ubp.methods import METHODS, PLUS, method_preset
 from ubp.model import Model
+from ubp.presets import preset
 from ubp.principal import principal_axes
 from ubp.results import find_runs
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from known_gap import best_width, difference, fixed, measure
-from ubp.config import preset
 from ubp.demo import OPTIONS, SIMULATION
+from ubp.presets import preset
 
 SMALL = replace(SIMULATION, n_concepts=100, n_test=80, true_width=25, width_step=12)
 SHORT = replace(OPTIONS, epochs=12)

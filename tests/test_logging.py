@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from ubp.cli import main
-from ubp.config import TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.data.study import Study
 from ubp.described import settings_of
+from ubp.description import Description
 from ubp.errors import InputError, UbpError
 from ubp.experiment import train
 from ubp.images.encoders import image_encoder
@@ -21,11 +22,7 @@ from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.logging import LOGGERS, TrainingLog, open_loggers
 from ubp.logging.base import Logger
-from ubp.model import Description
-
-pytest.importorskip("tensorboard")
-pytest.importorskip("mlflow")
-pytest.importorskip("wandb")
+from ubp.presets import preset
 
 OPTIONS = TrainOptions(epochs=6, batch_size=20, learning_rate=1e-3, validation_concepts=8)
 BLUR = preset("ubp", 13, 6)

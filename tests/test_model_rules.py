@@ -6,9 +6,10 @@ import json
 import pytest
 
 from onnx_export import make_model
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.job import Job
-from ubp.model import Description, Model
+from ubp.model import Model
 
 VALUES = [None, -1, 0, "x", "", [], {}, [1], {"a": 1}, 1.5, True, float("nan"), float("inf"), 10**30, [None], ["a"]]
 ABSENT = object()

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from ubp.align import ALIGNMENTS
-from ubp.config import SETTINGS, TrainOptions, preset
+from ubp.config import SETTINGS, TrainOptions
 from ubp.data.study import Study
 from ubp.experiment import train
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.levels import stored_levels
 from ubp.job import Job
-from ubp.methods import METHODS, PLUS
+from ubp.methods import PLUS
 from ubp.model import Model
+from ubp.presets import preset
 
 QUICK = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-3}
 NAMES = ("ubp", "bank", "ubp-smooth", "ubp-learned")
@@ -71,4 +72,3 @@ def test_a_poisoned_test_split_changes_no_weight(clean_and_poisoned, tmp_path, n
     for key, tensor in found[0].items():
         assert bool(tensor.isfinite().all()), key
         assert tensor.equal(found[1][key]), key
-    assert set(METHODS["ubp-plus"].options) == set(OPTIONS["ubp-plus"])

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import median_abs_deviation, multivariate_normal, spearmanr, t
 
-from ubp.config import RULE_NAMES
 from ubp.learned_prior import RIDGE, LearnedPrior
 from ubp.position_prior import PositionPrior, between
 from ubp.posterior_prior import PosteriorPrior, level_evidence
+from ubp.presets import RULE_NAMES
 from ubp.prior import Level
 from ubp.priors import PRIORS
 from ubp.robust import robust_z

@@ -12,15 +12,17 @@ from PIL import Image
 
 from ubp.compare import compare
 from ubp.comparison_sheets import differences_sheet
-from ubp.config import Preset, TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.data.study import RecordingData, StudyInfo, create_study
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.evaluate import Protocol, rank_gallery, save_ranking, score
 from ubp.fit import Pairs, Trainer, channel_scale
 from ubp.images.blur import Blur
 from ubp.measures import measure
-from ubp.model import Description, Model
+from ubp.model import Model
 from ubp.page.html import table_html, wide
+from ubp.presets import Preset, preset
 from ubp.report import write_report
 from ubp.report.runs import open_runs, told_apart, variants
 from ubp.results import collect

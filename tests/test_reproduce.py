@@ -13,11 +13,12 @@ from scipy.stats import norm, pearsonr, spearmanr
 from reproduced import MEG, SIMULATION, TINY, small
 from test_cli import refused, run
 from ubp.data.study import Study
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.methods import METHODS
-from ubp.model import Description, Model
+from ubp.model import Model
 from ubp.published import published
 from ubp.reproduce.reproductions import REPRODUCTIONS
 from ubp.reproduce.setup import Choices, Setup

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 
 from conftest import make_study
-from ubp.config import Preset, preset
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.images.blur import Blur
+from ubp.presets import Preset, preset
 from ubp.results import Results
 from ubp.statistics import bootstrap_interval
 

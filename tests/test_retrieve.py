@@ -9,12 +9,13 @@ from scipy.special import softmax
 
 from conftest import make_study, png
 from ubp.calibration import FILE
-from ubp.config import Common, TrainOptions, preset
+from ubp.config import Common, TrainOptions
 from ubp.data.given import given_signals
 from ubp.data.import_epochs import import_epochs
 from ubp.data.import_options import SignalOptions, TrialOptions
 from ubp.data.study import Study
 from ubp.data.to_epochs import to_epochs
+from ubp.description import DESCRIPTION
 from ubp.errors import InputError
 from ubp.evaluate import rank_gallery
 from ubp.evaluate_runs import gallery
@@ -23,7 +24,8 @@ from ubp.image_gallery import open_gallery
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.job import Job
-from ubp.model import DESCRIPTION, Model
+from ubp.model import Model
+from ubp.presets import preset
 from ubp.retrieval import _largest
 from ubp.retrieve import Retriever
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from ubp.config import preset
 from ubp.data.study import Study
 from ubp.evaluate import rank_gallery
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.metrics import mean_percentile_rank
+from ubp.presets import preset
 from ubp.ridge import ALPHAS, RidgeBaseline, ridge_path
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from level_recovery import measure, recovery_figure, summary
 from ubp.cli import main
 from ubp.commands.figures import save_figure
-from ubp.config import RULE_NAMES, THREE_STEP, Preset, TrainOptions, preset
+from ubp.config import TrainOptions
 from ubp.demo import OPTIONS as DEMO
 from ubp.demo import SIMULATION
 from ubp.errors import InputError
@@ -21,6 +21,7 @@ from ubp.fit_together import TogetherTrainer
 from ubp.grid.estimate import probe
 from ubp.images.blur import Blur
 from ubp.model import Model
+from ubp.presets import RULE_NAMES, THREE_STEP, Preset, preset
 from ubp.report.levels import levels
 from ubp.report.runs import Run
 from ubp.report.studies import Studies

@@ -19,8 +19,9 @@ from sentences import one_sentence
 from ubp.calibration import Answers, Calibration
 from ubp.cli import main
 from ubp.data.download import Retry
+from ubp.description import Description
 from ubp.errors import InputError, UbpError
-from ubp.model import Description, Model
+from ubp.model import Model
 from ubp.sharing.manifest import LIMITS, MANIFEST, Manifest
 from ubp.sharing.places import Address, Repository, source_place, target_place
 from ubp.sharing.portable import portable, portable_encoder

@@ -19,7 +19,7 @@ from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.layers import blocks, find_layer, forward
-from ubp.images.pools import gem, mean, places, pooled
+from ubp.images.pools import gem, grid, mean, places, pooled
 from ubp.images.spec import Reading
 from ubp.images.tower import plan
 
@@ -212,6 +212,25 @@ def test_pools_equal_their_formulas():
             powered = sum(max(value, 1e-6) ** 3 for value in values) / 7
             assert float(gem(patches)[i, c]) == pytest.approx(powered ** (1 / 3), rel=1e-5)
     assert torch.allclose(gem(patches.abs() * 2), 2 * gem(patches.abs()))
+
+
+@pytest.mark.parametrize("side", [2, 3])
+@pytest.mark.parametrize("length", [6, 7])
+def test_a_grid_holds_the_mean_of_every_cell_row_by_row(side, length):
+    patches = torch.randn(2, length * length, 4, generator=torch.Generator().manual_seed(0))
+    found = grid(patches, side).reshape(2, side, side, 4)
+    for row in range(side):
+        for column in range(side):
+            top, left = (place * length // side for place in (row, column))
+            bottom, right = (-(-(place + 1) * length // side) for place in (row, column))
+            cell = [patches[:, length * y + x] for y in range(top, bottom) for x in range(left, right)]
+            assert torch.allclose(found[:, row, column], sum(cell) / len(cell), atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_places", "side"), [(4, 3), (7, 2)])
+def test_a_map_without_a_grid_is_told(n_places, side):
+    with pytest.raises(ValueError, match=f"A map of {n_places} places has no {side} x {side} grid"):
+        grid(torch.zeros(1, n_places, 2), side)
 
 
 def test_attention_pooling_equals_its_formula(built):

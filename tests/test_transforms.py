@@ -13,7 +13,6 @@ import torchvision.transforms.v2.functional as vision
 from PIL import Image
 
 from test_features import Projection, write_images
-from ubp.config import PRESETS, Preset, level_from_dict, level_to_dict, preset
 from ubp.errors import InputError
 from ubp.images import colors, manifest
 from ubp.images.blur import Blur, blur
@@ -31,6 +30,7 @@ from ubp.images.transforms import (
     Noise,
     image_generator,
 )
+from ubp.presets import PRESETS, Preset, level_from_dict, level_to_dict, preset
 
 LEVELS = [TRANSFORMATIONS[name](Blur(51)) for name in TRANSFORMATIONS if name != "mean"]
 KEYS = [f"digest {i}" for i in range(7)]
@@ -310,7 +310,7 @@ def test_json_that_is_no_level_is_refused(content, message):
         (lambda: apply_levels(pictures(1)[:, :1], [Flip()], ["a"]), "of shape"),
         (lambda: apply_levels(pictures(1), [], ["a"]), "at least one"),
         (lambda: apply_levels(pictures(1), [Mean((Flip(), Crop()))], ["a"]), "has no pixels"),
-        (lambda: apply_levels(pictures(1), [Bank((Flip(), Crop()))], ["a"]), "several pictures"),
+        (lambda: apply_levels(pictures(1), [Bank((Flip(), Crop()))], ["a"]), "has no pixels"),
     ],
 )
 def test_what_is_out_of_range_is_refused_in_a_sentence(make, message):

@@ -156,7 +156,7 @@ def test_a_report_shows_what_evaluate_and_calibrate_found(runs, place, tmp_path,
 
 def test_what_is_covered_is_what_is_in_the_set(model, place):
     from ubp.calibration import Calibration
-    from ubp.commands.training import store_finder
+    from ubp.commands.evaluating import store_finder
     from ubp.config import Common
     from ubp.evaluate_runs import gallery
     from ubp.image_gallery import ImageGallery

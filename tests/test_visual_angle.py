@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from test_cli import refused, run
-from ubp.config import PRESETS, Preset, preset
 from ubp.errors import InputError
 from ubp.images.blur import Blur, fovea_weight
 from ubp.images.blur_options import BlurOptions, Foveation, default_widths
@@ -14,6 +13,7 @@ from ubp.images.gabor import GaborEncoder
 from ubp.images.gaussian import gaussian_sigma
 from ubp.images.levels import stored_levels
 from ubp.images.visual_angle import blur_in_degrees, image_degrees
+from ubp.presets import PRESETS, Preset, preset
 
 
 @pytest.mark.parametrize(("extent", "distance", "degrees"), [(2, 1, 90), (2 * math.sqrt(3), 1, 120), (1, 57.29, 1.0)])

@@ -11,8 +11,9 @@ import torch
 from ubp.data.given import GivenSignals
 from ubp.data.import_options import SignalOptions
 from ubp.data.mne_signals import Times
+from ubp.description import Description
 from ubp.errors import InputError
-from ubp.model import Description, Model
+from ubp.model import Model
 from ubp.signal_unit import check_unit
 
 MOST_NAMED = 8

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 
 from ubp.conformal import COVERAGES, fit_temperature, log_ratio, probabilities, threshold
+from ubp.description import check_format
 from ubp.errors import InputError
 from ubp.held_out import HeldOut
 from ubp.metrics import cosine_similarity
-from ubp.model import Model, check_format, read_tensors, write_tensors
+from ubp.model import Model
+from ubp.tensor_files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from ubp.model import Description
+    from ubp.description import Description
 
 FILE = "calibration.safetensors"
 FORMAT = 1

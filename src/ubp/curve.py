@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ubp.data.study import Study
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.evaluate import by_image
 from ubp.evaluate_runs import Evaluation
 from ubp.files import write_text
 from ubp.job import Job
 from ubp.measures import Measure
-from ubp.model import Description
 from ubp.results import collect_scores
 from ubp.statistics import grand_mean
 

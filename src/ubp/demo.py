@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ubp.commands.training import evaluate, train
+from ubp.commands.evaluating import evaluate
+from ubp.commands.training import train
 from ubp.config import Common, TrainOptions
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import Simulation, simulate, simulation_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ubp.model import Description
+from ubp.description import Description
 
 HIDDEN = ("study_path", "text", "format")  # places on this machine, and the format of the file
 

@@ -10,13 +10,14 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
 from ubp.array_vectors import ArrayVectors, image_name
-from ubp.config import BRAVL, Preset, TrainOptions
-from ubp.config import preset as named_preset
+from ubp.config import BRAVL, TrainOptions
 from ubp.data.trials import Trials
 from ubp.errors import InputError
 from ubp.measures import measure as named_measure
 from ubp.metrics import cosine_similarity
 from ubp.metrics import unit as unit_rows
+from ubp.presets import Preset
+from ubp.presets import preset as named_preset
 from ubp.results import RIDGE
 from ubp.retrieval_scores import RetrievalMixin
 from ubp.ridge import ALPHAS, RidgeBaseline

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from ubp.class_features import CLASS_FEATURES, class_gallery, class_similarity
-from ubp.config import preset
 from ubp.data.study import Study, Trials
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.evaluate import INDUCTIVE, UNLABELLED, Decoder, Protocol, Ranking, save_ranking, score
 from ubp.images.features import FeatureStore
 from ubp.images.levels import Level
 from ubp.job import Job
 from ubp.metrics import cosine_similarity
-from ubp.model import Description, Model
+from ubp.model import Model
+from ubp.presets import preset
 from ubp.results import RIDGE, Results, collect
 from ubp.ridge import RidgeBaseline
 

@@ -14,6 +14,7 @@ from ubp.calibration import Calibration, calibration_of
 from ubp.config import BRAVL
 from ubp.data.split import shared_channels
 from ubp.data.study import Study, Trials
+from ubp.description import DESCRIPTION, Description
 from ubp.encoder import make_encoder
 from ubp.errors import InputError
 from ubp.files import disk_errors
@@ -22,9 +23,10 @@ from ubp.held_out import HeldOut, held_trials
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.logging.training_log import TrainingLog
-from ubp.model import DESCRIPTION, Description, Model, read_tensors, write_tensors
+from ubp.model import Model
 from ubp.pairs import Pairs
 from ubp.randomness import seeded
+from ubp.tensor_files import read_tensors, write_tensors
 from ubp.text import TextFeatures
 from ubp.trainer import BaseTrainer
 from ubp.training_data import TrainingData, image_pairs, validation_gallery

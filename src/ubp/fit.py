@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ubp.brain.base import SignalEncoder
-from ubp.config import Preset, TrainOptions
+from ubp.config import TrainOptions
 from ubp.draw import SignalDraws
 from ubp.encoder import Members, fit_images, make_encoder, side_by_side
 from ubp.errors import InputError
 from ubp.loss import LOSSES
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.position_prior import PositionPrior, between
+from ubp.presets import Preset
 from ubp.priors import make_prior
 from ubp.randomness import derive_seed, seeded
 from ubp.targets import batch_target

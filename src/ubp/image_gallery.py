@@ -9,13 +9,13 @@ import numpy as np
 from ubp.config import Common, unknown
 from ubp.data.study import Study
 from ubp.data.tables import SPLITS
+from ubp.description import Description
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import Level, stored_levels
 from ubp.images.manifest import MANIFEST
-from ubp.model import Description
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
 ALL = "all"

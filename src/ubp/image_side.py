@@ -87,8 +87,8 @@ class ImageSide(nn.Module):
         """Weights of the levels, shape (n_levels,): the mean over images (n, n_levels, vision_dim) and dimensions."""
         if self.mixture is None:
             return torch.ones(1)
-        shape = vectors.shape if self.mixture(vectors).shape[-1] > 1 else (*vectors.shape[:2], 1)
-        return self.mixture(vectors).expand(shape).mean((0, 2))
+        weights: Tensor = self.mixture(vectors)
+        return weights.mean((0, 2))
 
 
 class MeanMixture(nn.Module):

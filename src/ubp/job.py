@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ubp.config import BRAVL, SETTINGS, Preset, TrainOptions, unknown
+from ubp.config import BRAVL, SETTINGS, TrainOptions, unknown
 from ubp.data.split import inter_subject, intra_subject
 from ubp.data.study import Study, Trials
+from ubp.description import Description
 from ubp.errors import InputError
-from ubp.model import Description
+from ubp.presets import Preset
 
 
 @dataclass(frozen=True)

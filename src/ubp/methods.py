@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ubp.config import BRAVL, Preset, TrainOptions, preset, unknown
+from ubp.config import BRAVL, TrainOptions, unknown
+from ubp.presets import Preset, preset
 from ubp.published import published, published_tables
 
 INTER_SUBJECT = "inter-subject"
@@ -31,7 +32,7 @@ class Method:
     Parameters
     ----------
     preset : str
-        What the images are blurred with, see :func:`ubp.config.preset`.
+        What the images are blurred with, see :func:`ubp.presets.preset`.
     citation : str
     vision_encoder : str
         Image encoder of the published figures; a comparison of methods gives all of them the same one.
@@ -101,7 +102,7 @@ def method_preset(name: str, *blurs: Any, **options: Any) -> Preset:
     ----------
     name : str
     *blurs, **options
-        Which blurs it has, as in :func:`ubp.config.preset`.
+        Which blurs it has, as in :func:`ubp.presets.preset`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ MOST = 1 << 20
 
 
 def check_values(content: Mapping[str, Any], where: str) -> None:
-    """Check the plain values of a `model.json`; those that are absent are left to :class:`ubp.model.Description`.
+    """Check the plain values of a `model.json`; those that are absent are left to :class:`ubp.description.Description`.
 
     Raises
     ------

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ubp.brain.braindecode import PREFIX
+from ubp.description import Description
 from ubp.errors import InputError, UbpError
 from ubp.files import atomic_file, write_text
-from ubp.model import Description, Model
+from ubp.model import Model
 from ubp.onnx_encoder import encoder_onnx, knows_subjects
 
 TOLERANCE = 1e-5

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from ubp.config import Preset
 from ubp.errors import InputError
 from ubp.learned_prior import LearnedPrior
 from ubp.position_prior import PositionPrior
 from ubp.posterior_prior import PosteriorPrior
+from ubp.presets import Preset
 from ubp.prior import BlurPrior
 from ubp.smooth_prior import PooledPrior, SmoothPrior
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ubp.config import PRESETS
+from ubp.description import DESCRIPTION
 from ubp.errors import InputError
 from ubp.evaluate import Ranking, by_image
 from ubp.files import write_text
 from ubp.methods import METHODS
-from ubp.model import DESCRIPTION
+from ubp.presets import PRESETS
 from ubp.statistics import bootstrap_interval, grand_mean
 
 RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"

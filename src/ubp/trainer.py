@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ubp.brain.base import SignalEncoder
-from ubp.config import Preset, TrainOptions
+from ubp.config import TrainOptions
 from ubp.errors import InputError, UbpError
 from ubp.metrics import cosine_similarity, mean_reciprocal_rank, ranks, top_k
 from ubp.pairs import Gallery, Pairs
 from ubp.position_prior import PositionPrior
+from ubp.presets import Preset
 from ubp.prior import BlurPrior
 from ubp.randomness import seeded
 

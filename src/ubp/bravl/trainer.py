@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ubp.bravl.network import N_COMPONENTS, BraVL, auxiliary
 from ubp.bravl.objective import N_SAMPLES, broken_matches, intra_information, lower_bound, upper_bound, warm_up
-from ubp.config import Preset, TrainOptions
+from ubp.config import TrainOptions
 from ubp.pairs import Gallery, Pairs
+from ubp.presets import Preset
 from ubp.randomness import seeded
 from ubp.trainer import BaseTrainer, HistoryRow, under
 

@@ -188,7 +188,7 @@ def evaluate(
             common=common,
         )
         return
-    from ubp.commands.training import evaluate as command
+    from ubp.commands.evaluating import evaluate as command
 
     command(
         runs,

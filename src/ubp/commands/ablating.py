@@ -74,16 +74,16 @@ def ablate(
     held = held_out(study, split, dict(changes or {}), names, setting)
     jobs = plan_jobs(
         study,
-        encoder,
-        () if method else (preset,),
-        (method,) if method else (),
-        width,
-        step,
-        names,
-        setting,
-        seeds,
-        picked,
-        window,
+        encoder=encoder,
+        presets=() if method else (preset,),
+        methods=(method,) if method else (),
+        width=width,
+        step=step,
+        subjects=names,
+        setting=setting,
+        seeds=seeds,
+        channels=picked,
+        window=window,
         changes=held,
     )
     ablations = plan(study, jobs, asked)

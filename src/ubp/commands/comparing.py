@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.commands.training import store_finder
+from ubp.commands.evaluating import store_finder
 from ubp.compare import Comparison
 from ubp.compare import compare as compare_methods
 from ubp.comparison_sheets import sheets

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from ubp.calibration import Calibration
+from ubp.commands.evaluating import store_finder
 from ubp.commands.figures import check_figure, save_figure
-from ubp.commands.training import store_finder
 from ubp.config import Common
 from ubp.data.study import Study
 from ubp.device import pick_device

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.config import Common, preset
+from ubp.config import Common
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
@@ -14,6 +14,7 @@ from ubp.images.features import FeatureStore
 from ubp.images.ladder import ladder as spaced
 from ubp.images.levels import Level
 from ubp.images.on_ray import on_ray
+from ubp.presets import preset
 from ubp.progress import say
 
 

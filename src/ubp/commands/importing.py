@@ -13,8 +13,8 @@ from ubp.data.bids_run import CutOptions
 from ubp.data.import_options import About, SignalOptions, TrialOptions
 from ubp.data.study import Study
 from ubp.data.to_epochs import export_study
+from ubp.description import DESCRIPTION
 from ubp.errors import InputError
-from ubp.model import DESCRIPTION
 from ubp.progress import say
 
 

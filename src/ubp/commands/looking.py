@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ubp.commands.figures import save_figure
-from ubp.config import preset
 from ubp.device import pick_device
 from ubp.errors import InputError
 from ubp.images.blur_options import BlurOptions, default_widths
@@ -20,6 +19,7 @@ from ubp.images.load import decode_image, read_image_bytes
 from ubp.images.transforms import TRANSFORMATIONS
 from ubp.plots import ladder_figure, transforms_figure
 from ubp.plots.thumbnails import NAME_LENGTH
+from ubp.presets import preset
 from ubp.progress import say
 
 SIZES = (16, 1024)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ubp.model import Description
+from ubp.description import Description
 from ubp.progress import say
 from ubp.sharing.pack import left_out
 from ubp.sharing.pull import pull as bring

@@ -4,82 +4,68 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from ubp.class_features import CLASS_FEATURES
 from ubp.commands.images import build_store, make_encoder
-from ubp.config import BRAVL, Common, TrainOptions, preset
+from ubp.config import BRAVL, Common, TrainOptions
 from ubp.data.study import Study
 from ubp.device import pick_device
 from ubp.errors import InputError
-from ubp.evaluate_runs import Evaluation, StoreFor
-from ubp.experiment import CHECKPOINT, NO_LOG, check_shape
+from ubp.experiment import NO_LOG, check_shape
 from ubp.experiment import train as train_one
 from ubp.grid.jobs import Machines, train_on
 from ubp.grid.machines import HERE
 from ubp.images.blur_options import Foveation
 from ubp.images.encoders import ImageEncoder
-from ubp.images.features import FeatureStore, default_root
-from ubp.images.levels import stored_levels
 from ubp.job import Job
 from ubp.logging import TrainingLog, open_loggers
 from ubp.methods import METHODS, method, method_preset
-from ubp.model import DESCRIPTION, Description
+from ubp.presets import preset
 from ubp.progress import console, progress, say
-from ubp.results import Results, find_runs
-from ubp.tables import comparison_table, method_table, n_way_table, subject_table, summary_table
+from ubp.tables import method_table
 from ubp.trainer import BaseTrainer
+
+LITTLE = "gabor"  # needs no weights
+
+
+class Wanted(TypedDict, total=False):
+    """What is to be trained, as :func:`plan_jobs` takes it."""
+
+    encoder: str
+    presets: Sequence[str] | None
+    methods: Sequence[str]
+    width: int
+    step: int
+    subjects: Sequence[str] | None
+    setting: str
+    seeds: Sequence[int]
+    channels: Sequence[str] | None
+    window: tuple[float, float] | None
+    text: Path | None
+    foveation: Foveation
+    options: TrainOptions | None
+    changes: Mapping[str, Any] | None
 
 
 def train(
     path: Path,
     *,
     out: Path = Path("runs"),
-    encoder: str = "gabor",
-    presets: Sequence[str] | None = None,
-    methods: Sequence[str] = (),
-    width: int = 51,
-    step: int = 6,
-    subjects: Sequence[str] | None = None,
-    setting: str = "intra-subject",
-    seeds: Sequence[int] = (0,),
-    channels: Sequence[str] | None = None,
-    window: tuple[float, float] | None = None,
-    text: Path | None = None,
-    foveation: Foveation = Foveation(),
-    options: TrainOptions | None = None,
-    changes: Mapping[str, Any] | None = None,
     checkpoint_every: float = 20.0,
     loggers: Sequence[str] = (),
     log_to: str | None = None,
     common: Common = Common(),
+    **wanted: Unpack[Wanted],
 ) -> list[Path]:
     """Train a model for every preset or method, subject and seed; returns the models' folders.
 
-    Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
-    preset `ubp` is trained. `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
+    `wanted` is as in :func:`plan_jobs`; `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
     """
     log = open_loggers(loggers, log_to, out)
     study = Study.open(path, common.allow_shared_concepts)
-    tower = make_encoder(encoder, common) if foveation.in_degrees else None
-    jobs = plan_jobs(
-        study,
-        encoder,
-        presets,
-        methods,
-        width,
-        step,
-        subjects,
-        setting,
-        seeds,
-        channels,
-        window,
-        text,
-        foveation,
-        tower.size if tower else None,
-        options,
-        changes,
-    )
+    in_degrees = wanted.get("foveation", Foveation()).in_degrees
+    tower = make_encoder(wanted.get("encoder", LITTLE), common) if in_degrees else None
+    jobs = plan_jobs(study, **wanted, image_size=tower.size if tower else None)
     textless = [job.preset.name for job in jobs if job.options.kind == BRAVL and job.text is None]
     if textless:
         say(f"{textless[0]} learns from brain and image features alone, because no text features are given (--text).")
@@ -90,7 +76,8 @@ def train(
 
 def plan_jobs(
     study: Study,
-    encoder: str = "gabor",
+    *,
+    encoder: str = LITTLE,
     presets: Sequence[str] | None = None,
     methods: Sequence[str] = (),
     width: int = 51,
@@ -108,7 +95,8 @@ def plan_jobs(
 ) -> list[Job]:
     """What :func:`train` trains, checked before anything is computed: a job for every subject, method and seed.
 
-    `image_size` is that of the encoder's input in pixels, which a foveation in degrees needs.
+    Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
+    preset `ubp` is trained. `image_size` is that of the encoder's input in pixels, which a foveation in degrees needs.
     """
     changes = dict(changes or {})
     own = replace(options or TrainOptions(), **changes)
@@ -186,114 +174,6 @@ def train_jobs(
     return folders
 
 
-def evaluate(
-    runs: Path,
-    *,
-    study: Path | None = None,
-    encoder: str | None = None,
-    repetitions: int | None = None,
-    average: bool = True,
-    n_way: Sequence[int] = (),
-    k: int = 5,
-    ridge: bool = True,
-    class_features: bool = False,
-    text: Path | None = None,
-    common: Common = Common(),
-) -> Results:
-    """Evaluate every model below a folder, print the tables, and write them beside the runs.
-
-    With `class_features` they are written to the folder `class-features` there, so that the two protocols stay apart.
-    """
-    if text and not class_features:
-        raise InputError("Text features take part in class features only; add --class-features or leave --text out.")
-    results = evaluate_models(
-        finished_runs(runs),
-        Path(runs),
-        study=study,
-        encoder=encoder,
-        repetitions=repetitions,
-        average=average,
-        n_way=n_way,
-        k=k,
-        ridge=ridge,
-        class_features=class_features,
-        text=text,
-        common=common,
-    )
-    place = Path(runs, CLASS_FEATURES) if class_features else Path(runs)
-    results.save(place)
-    print_results(results)
-    say(f"Written to {place}: results.csv, summary.csv, comparisons.csv.")
-    return results
-
-
-def finished_runs(runs: Path) -> list[Path]:
-    """Folders of finished models below `runs`; says how many are not finished."""
-    folders = find_runs(runs)
-    unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
-    if unfinished:
-        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
-    return folders
-
-
-def evaluate_models(
-    folders: Sequence[Path],
-    root: Path,
-    *,
-    study: Path | None = None,
-    encoder: str | None = None,
-    repetitions: int | None = None,
-    average: bool = True,
-    n_way: Sequence[int] = (),
-    k: int = 5,
-    ridge: bool = True,
-    class_features: bool = False,
-    text: Path | None = None,
-    ranks: Path | None = None,
-    common: Common = Common(),
-) -> Results:
-    """Evaluate models by their folders, all below `root`; prints nothing, and writes the `ranks.csv` of each."""
-    evaluation = Evaluation(
-        store_finder(encoder, common),
-        Study.open(study, common.allow_shared_concepts) if study else None,
-        allow_shared_concepts=common.allow_shared_concepts,
-        repetitions=repetitions,
-        average=average,
-        n_way=tuple(n_way),
-        k=k,
-        ridge=ridge,
-        device=str(pick_device(common.device)),
-        root=root,
-        class_features=class_features,
-        text=text,
-        ranks=ranks,
-    )
-    with progress(common.quiet) as bar:
-        task = bar.add_task("evaluating", total=len(folders))
-        return evaluation.run(folders, lambda what: bar.update(task, description=what, advance=1))
-
-
-def store_finder(encoder: str | None = None, common: Common = Common()) -> StoreFor:
-    """How to get at the feature store of a model: the one it was trained with if it is there, else it is built."""
-
-    def store_for(study: Study, about: Description) -> FeatureStore:
-        ladder = stored_levels([about.preset.base])
-        folder = (common.store or default_root()) / about.store_key
-        if (folder / "manifest.json").exists():
-            found = FeatureStore.open(folder)
-            if all(level.name in found.levels for level in ladder):
-                return found
-        found = build_store(study, encoder or about.vision_encoder, ladder, common)
-        if found.key != about.store_key:
-            raise InputError(
-                f"The images of {study.root} or the encoder {encoder or about.vision_encoder} are not those "
-                f"the model of {about.subject} was trained with; restore them, or train again."
-            )
-        return found
-
-    return store_for
-
-
 def print_methods() -> None:
     """Print the table of methods and, for each, its citation and what is done differently here."""
     console.print(method_table())
@@ -303,17 +183,3 @@ def print_methods() -> None:
             say(f"  - Inter-subject, {option} is {value:g}.")
         for sentence in about.differs:
             say(f"  - {sentence}")
-
-
-def print_results(results: Results) -> None:
-    """Print the summary, the accuracy by subject and the paired differences of every setting."""
-    summary, comparisons = results.summary(), results.comparisons()
-    for setting in dict.fromkeys(summary["setting"]):
-        console.print(summary_table(summary, setting))
-        ways = n_way_table(summary, setting)
-        if ways:
-            console.print(ways)
-        if results.table["subject"].nunique() > 1:
-            console.print(subject_table(results.table, setting))
-        if len(comparisons):
-            console.print(comparison_table(comparisons, setting))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ubp.commands.training import finished_runs, store_finder
+from ubp.commands.evaluating import finished_runs, store_finder
 from ubp.config import Common
 from ubp.data.study import Study
 from ubp.device import pick_device
@@ -38,7 +38,7 @@ def evaluate(
 ) -> TransductiveResults:
     """Evaluate every model below a folder by transductive tracks; print the tables and write them to a folder there.
 
-    Nothing of it goes to where :func:`ubp.commands.training.evaluate` writes.
+    Nothing of it goes to where :func:`ubp.commands.evaluating.evaluate` writes.
 
     Raises
     ------

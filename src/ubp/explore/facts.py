@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ubp.config import Preset
 from ubp.data.study import Study
+from ubp.description import Description
 from ubp.evaluate import Protocol, Ranking, score
 from ubp.explore.answers import Answered
 from ubp.explore.sources import EACH, Source
 from ubp.images.blur import Blur
-from ubp.model import Description
+from ubp.presets import Preset
 
 PURPOSES = (
     "for pairs that fit very well",

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ubp.config import Preset
 from ubp.errors import InputError
 from ubp.files import inside
 from ubp.images.blur import Blur, blur
 from ubp.images.load import load_image
+from ubp.presets import Preset
 
 THUMBNAIL = 160  # pixels of a side
 KEPT = 4096  # pictures, of some kB each

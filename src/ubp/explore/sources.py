@@ -12,8 +12,8 @@ from ubp.data.given import GivenSignals, given_recording
 from ubp.data.selection import choose_repetitions
 from ubp.data.stream import one_torch_thread
 from ubp.data.study import Study
+from ubp.description import Description
 from ubp.errors import InputError
-from ubp.model import Description
 from ubp.retrieve import Retriever
 
 EACH, ALL = "each", "all"

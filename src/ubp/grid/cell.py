@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ubp.config import TrainOptions, level_to_dict
+from ubp.config import TrainOptions
 from ubp.data.study import Study
 from ubp.files import digest
 from ubp.grid.factors import ALL, protocol_folder
 from ubp.job import Job
+from ubp.presets import level_to_dict
 from ubp.results import RIDGE
 
 FORMAT = 1

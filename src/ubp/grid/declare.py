@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from ubp.config import BRAVL, NOT_OF_BRAVL, SETTINGS, Preset, TrainOptions, preset, unknown
+from ubp.config import BRAVL, NOT_OF_BRAVL, SETTINGS, TrainOptions, unknown
 from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.grid.cell import Cell
@@ -15,6 +15,7 @@ from ubp.grid.check import check_cells
 from ubp.grid.factors import ALL, OPTIONS, check_distinct, read_values, text
 from ubp.job import Job
 from ubp.methods import method, method_label, method_preset
+from ubp.presets import Preset, preset
 from ubp.results import RIDGE
 from ubp.text import TextFeatures
 
@@ -40,7 +41,7 @@ class Experiment:
     methods : tuple of str
         Published methods with their published options, see :func:`ubp.methods.method`.
     presets : tuple of str
-        Presets of the images, see :func:`ubp.config.preset`, with the default options of training; by default ``ubp``,
+        Presets of the images, see :func:`ubp.presets.preset`, with the default options of training; by default ``ubp``,
         unless a method is named.
     brain_encoders : tuple of str
         By default each method's own.
@@ -51,7 +52,7 @@ class Experiment:
         intra-subject, inter-subject.
     seeds : tuple of int
     width, step : int
-        Of the blur, see :func:`ubp.config.preset`.
+        Of the blur, see :func:`ubp.presets.preset`.
     options : dict
         Options of :class:`ubp.config.TrainOptions` that go over those of methods and presets.
     vary : dict

@@ -8,11 +8,12 @@ from statistics import mean, median
 
 import torch
 
-from ubp.config import Preset, TrainOptions
+from ubp.config import TrainOptions
 from ubp.experiment import TRAINERS
 from ubp.fit import Pairs
 from ubp.grid.cell import Cell
 from ubp.grid.units import Shape
+from ubp.presets import Preset
 from ubp.trainer import BaseTrainer
 
 STEPS = 3

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -30,88 +30,65 @@ class Level(Protocol):
 
 
 @dataclass(frozen=True)
-class Mean:
-    r"""The mean of several levels, of their *vectors*: the direction of :math:`\sum_l v_l`, all :math:`|v_l| = 1`.
-
-    A mean of pixels would be one more, milder corruption; a mean of vectors keeps what the corruptions agree on. It is
-    made when vectors are read, so a store holds its levels only, each once however many means it is in.
+class Composed:
+    """A level made of the vectors of others, which a store holds instead of it.
 
     Parameters
     ----------
     levels : tuple of Level
-        Two or more, none of them a mean or a bank.
+        Two or more, none of them composed.
 
     Raises
     ------
     ValueError
-        When there are fewer, or one is a mean or a bank, or one occurs twice.
+        When there are fewer, or one is composed, or one occurs twice.
+    """
+
+    levels: tuple[Level, ...]
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        names = [level.name for level in self.levels]
+        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, Composed) for level in self.levels):
+            raise ValueError(
+                f"The levels of a {self.kind} are {names}, but must be two or more, all different, no means or banks."
+            )
+
+    @property
+    def name(self) -> str:
+        """Names of the levels, joined."""
+        return f"{self.kind}-of-{'+'.join(level.name for level in self.levels)}"
+
+    def apply(self, images: Tensor, keys: Sequence[str]) -> Tensor:
+        """Refused: it is made of vectors."""
+        raise ValueError(f"The level {self.name} is made of vectors and has no pixels; use its levels.")
+
+
+class Mean(Composed):
+    r"""The mean of several levels, of their *vectors*: the direction of :math:`\sum_l v_l`, all :math:`|v_l| = 1`.
+
+    A mean of pixels would be one more, milder corruption; a mean of vectors keeps what the corruptions agree on. It is
+    made when vectors are read, so a store holds its levels only, each once however many means it is in.
 
     References
     ----------
     After NeuroBridge (Zhang et al., AAAI 2026), whose program takes the mean before it normalises.
     """
 
-    levels: tuple[Level, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        names = [level.name for level in self.levels]
-        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, COMPOSED) for level in self.levels):
-            raise ValueError(
-                f"The levels of a mean are {names}, but must be two or more, all different, no means or banks."
-            )
-
-    @property
-    def name(self) -> str:
-        """Names of the levels, joined."""
-        return f"mean-of-{'+'.join(level.name for level in self.levels)}"
-
-    def apply(self, images: Tensor, keys: Sequence[str]) -> Tensor:
-        """Refused: the mean is one of vectors."""
-        raise ValueError(f"The level {self.name} is a mean of vectors and has no pixels; use its levels.")
+    kind = "mean"
 
 
-@dataclass(frozen=True)
-class Bank:
-    """Several levels at once: an image has one vector at each, and the model weighs them.
+class Bank(Composed):
+    """Several levels at once: an image has one vector at each, and the model weighs them."""
 
-    Parameters
-    ----------
-    levels : tuple of Level
-        Two or more, none of them a mean or a bank.
-
-    Raises
-    ------
-    ValueError
-        When there are fewer, or one is a mean or a bank, or one occurs twice.
-    """
-
-    levels: tuple[Level, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        names = [level.name for level in self.levels]
-        if len(names) < 2 or len(set(names)) < len(names) or any(isinstance(level, COMPOSED) for level in self.levels):
-            raise ValueError(
-                f"The levels of a bank are {names}, but must be two or more, all different, no means or banks."
-            )
-
-    @property
-    def name(self) -> str:
-        """Names of the levels, joined."""
-        return f"bank-of-{'+'.join(level.name for level in self.levels)}"
-
-    def apply(self, images: Tensor, keys: Sequence[str]) -> Tensor:
-        """Refused: a bank has several pictures of an image."""
-        raise ValueError(f"The level {self.name} is a bank of several pictures; use its levels.")
-
-
-COMPOSED = (Mean, Bank)
+    kind = "bank"
 
 
 def stored_levels(levels: Iterable[Level]) -> tuple[Level, ...]:
     """The levels that a store must hold for `levels`: those of a mean or a bank in its place; each name once."""
-    single = (part for level in levels for part in (level.levels if isinstance(level, COMPOSED) else (level,)))
+    single = (part for level in levels for part in (level.levels if isinstance(level, Composed) else (level,)))
     return tuple({level.name: level for level in single}.values())
 
 

@@ -211,7 +211,7 @@ def cut(data: bytes, layers: Sequence[str], path: Path) -> bytes:
         from onnx.utils import Extractor
     except ImportError as error:
         raise UbpError(
-            "Layers of an onnx: encoder need the package onnx; install it with: pip install onnx."
+            "Layers of an onnx: encoder need the package onnx; install it with: pip install 'ubp[onnx]'."
         ) from error
     try:
         model = onnx.load_from_string(data)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ubp.described import settings_of
+from ubp.description import Description
 from ubp.files import digest
 from ubp.logging.base import LoggedRun, Logger
-from ubp.model import Description
 from ubp.progress import say
 from ubp.trainer import BaseTrainer
 

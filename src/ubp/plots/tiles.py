@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ubp.config import level_to_dict
 from ubp.images.blur import Blur
 from ubp.images.gaussian import gaussian_sigma
 from ubp.images.levels import Level
 from ubp.plots.style import INK, WIDTH
+from ubp.presets import level_to_dict
 
 GAP = 0.12  # inches between the tiles
 

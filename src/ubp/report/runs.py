@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ubp.described import plain, settings_of
+from ubp.description import DESCRIPTION, Description
 from ubp.errors import InputError
 from ubp.job import Job
-from ubp.model import DESCRIPTION, Description
 from ubp.results import RESULTS, find_runs
 
 DEPTH = 7  # folders between a model and the results of a grid

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ubp.config import preset
 from ubp.data.simulated import simulation_of
 from ubp.errors import InputError
 from ubp.evaluate import larger_k
@@ -14,6 +13,7 @@ from ubp.images.blur_options import PUBLISHED_SIZE, PUBLISHED_WIDTH
 from ubp.images.gaussian import gaussian_sigma
 from ubp.measures import Measure, measure
 from ubp.plots.width import width_figure
+from ubp.presets import preset
 from ubp.reproduce import published_rows
 from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan

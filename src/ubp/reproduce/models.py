@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from ubp.commands.evaluating import evaluate_models, store_finder
 from ubp.commands.images import build_store
-from ubp.commands.training import evaluate_models, store_finder, train_jobs
+from ubp.commands.training import train_jobs
 from ubp.data.study import Study
+from ubp.description import DESCRIPTION, Description
 from ubp.device import pick_device
 from ubp.evaluate import RANKS, larger_k
 from ubp.files import digest, write_text
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.measures import Measure
-from ubp.model import DESCRIPTION, Description
 from ubp.progress import say
 from ubp.reproduce.setup import Group, Setup
 from ubp.results import RESULTS, RIDGE, Results

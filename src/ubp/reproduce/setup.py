@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ubp.commands.training import plan_jobs
-from ubp.config import BRAVL, PRESETS, SETTINGS, Common, preset, unknown
+from ubp.config import BRAVL, SETTINGS, Common, unknown
 from ubp.data.forward import POSTERIOR
 from ubp.data.simulated import simulation_of
 from ubp.data.study import Study
@@ -21,6 +21,7 @@ from ubp.images.clip import TOWERS
 from ubp.images.encoders import image_encoder
 from ubp.job import Job
 from ubp.methods import INTER_SUBJECT, METHODS, method_preset
+from ubp.presets import PRESETS, preset
 from ubp.reproduce.scale import Scale
 from ubp.text import TextFeatures
 
@@ -229,15 +230,15 @@ class Setup:
         changes |= {} if group.average else {"average_training": False}
         return plan_jobs(
             self.study,
-            group.vision_encoder,
-            [name for name in group.names if name not in METHODS],
-            [name for name in group.names if name in METHODS],
-            group.width or width,
-            step,
-            group.subjects,
-            group.setting,
-            group.seeds,
-            self.channels,
+            encoder=group.vision_encoder,
+            presets=[name for name in group.names if name not in METHODS],
+            methods=[name for name in group.names if name in METHODS],
+            width=group.width or width,
+            step=step,
+            subjects=group.subjects,
+            setting=group.setting,
+            seeds=group.seeds,
+            channels=self.channels,
             text=self.text if BRAVL in group.names else None,
             options=METHODS["ubp"].train_options(group.setting),
             changes=changes,

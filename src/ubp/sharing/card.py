@@ -9,8 +9,8 @@ from typing import Any
 
 from ubp.config import BRAVL
 from ubp.data.info import StudyInfo, read_info
+from ubp.description import Description
 from ubp.errors import InputError
-from ubp.model import Description
 from ubp.sharing.places import Repository
 from ubp.sheets import markdown_text as text
 

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from ubp.class_features import CLASS_FEATURES
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.evaluate_runs import row_of
 from ubp.job import Job
 from ubp.measures import measure
-from ubp.model import Description
 from ubp.results import RESULTS
 from ubp.saved import read_results
 

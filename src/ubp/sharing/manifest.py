@@ -8,9 +8,9 @@ from typing import Any
 
 from ubp import calibration, model
 from ubp.data.download import Receipt, digests
+from ubp.description import DESCRIPTION, check_format
 from ubp.errors import InputError
 from ubp.files import read_json, write_json
-from ubp.model import check_format
 
 MANIFEST = "files.json"
 CARD = "README.md"
@@ -19,13 +19,13 @@ MANIFEST_LIMIT = 1 << 16
 
 # what is pushed and pulled, and the bytes that each may have; nothing else ever is
 LIMITS = {
-    model.DESCRIPTION: 1 << 24,
+    DESCRIPTION: 1 << 24,
     model.WEIGHTS: 1 << 34,
     model.HISTORY: 1 << 26,
     calibration.FILE: 1 << 34,
     CARD: 1 << 20,
 }
-NEEDED = (model.DESCRIPTION, model.WEIGHTS, model.HISTORY)
+NEEDED = (DESCRIPTION, model.WEIGHTS, model.HISTORY)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from ubp.calibration import FILE as CALIBRATION
 from ubp.calibration import Calibration
+from ubp.description import DESCRIPTION, Description
 from ubp.errors import InputError
 from ubp.files import atomic_file, write_json, write_text
-from ubp.model import DESCRIPTION, HISTORY, WEIGHTS, Description, Model
+from ubp.model import HISTORY, WEIGHTS, Model
 from ubp.sharing.card import check_license, model_card, study_info
 from ubp.sharing.evaluated import evaluations
 from ubp.sharing.manifest import CARD, LIMITS, MANIFEST, Manifest

@@ -4,15 +4,15 @@ import re
 from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.images.spec import split_spec
-from ubp.model import Description
 
 
 def portable(about: Description) -> Description:
     """The description that is shared: where the study, its text features and the image encoder's file lay is left out.
 
-    Nothing that decides the weights changes, so :meth:`ubp.model.Description.identity` is the same.
+    Nothing that decides the weights changes, so :meth:`ubp.description.Description.identity` is the same.
     """
     return replace(about, study_path=None, text=None, vision_encoder=portable_encoder(about.vision_encoder))
 

@@ -10,9 +10,9 @@ from rich.progress import Progress, TaskID
 
 from ubp.data.download import Retry, transfer_progress
 from ubp.data.space import require_space
+from ubp.description import Description
 from ubp.errors import InputError
 from ubp.files import PARTIAL, atomic_folder, check_absent, digest
-from ubp.model import Description
 from ubp.sharing import hub
 from ubp.sharing.manifest import CARD, MANIFEST, Manifest, receipt
 from ubp.sharing.pack import check_shared

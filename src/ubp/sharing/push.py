@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
+from ubp.description import Description
 from ubp.files import atomic_folder
-from ubp.model import Description
 from ubp.sharing import hub
 from ubp.sharing.card import check_license
 from ubp.sharing.pack import check_model, pack
