@@ -46,6 +46,7 @@ def cache(features, monkeypatch):
 
 def refused(capsys, *arguments, code=2):
     """The one sentence a command prints when it refuses."""
+    capsys.readouterr()
     assert run(*arguments) == code
     error = capsys.readouterr().err
     assert error.startswith("ubp: ")

@@ -15,8 +15,8 @@ import torch
 
 from onnx_export import SUBJECTS, make_model
 from sentences import one_sentence
+from test_cli import run
 from ubp.brain import BRAIN_ENCODERS
-from ubp.cli import main
 from ubp.config import BRAVL
 from ubp.errors import InputError, UbpError
 from ubp.model import Model
@@ -40,14 +40,6 @@ def exported(name):
 def saved(folder, *arguments, **options):
     make(*arguments, **options).save(folder)
     return folder
-
-
-def run(*arguments):
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 def session_of(data):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from level_recovery import measure, recovery_figure, summary
-from ubp.cli import main
+from test_cli import run
 from ubp.commands.figures import save_figure
 from ubp.config import TrainOptions
 from ubp.demo import OPTIONS as DEMO
@@ -148,14 +148,6 @@ def test_what_makes_no_rule_is_refused():
 @pytest.mark.parametrize("rule", RULE_NAMES)
 def test_every_rule_can_be_measured_before_it_runs(rule):
     assert probe(chosen(rule), OPTIONS, (30, 4, 10), DIM).prior is not None
-
-
-def run(*arguments):
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 @pytest.mark.parametrize("name", ["ubp-smooth", "ubp-learned"])

@@ -16,8 +16,8 @@ import yaml
 import hubserver
 from conftest import N_CHANNELS, N_TIMES
 from sentences import one_sentence
+from test_cli import refused, run
 from ubp.calibration import Answers, Calibration
-from ubp.cli import main
 from ubp.data.download import Retry
 from ubp.description import Description
 from ubp.errors import InputError, UbpError
@@ -33,24 +33,6 @@ TRAIN = ("--width", "13", "--epochs", "2", "--batch-size", "20", "--learning-rat
 QUICK = Retry(attempts=2, wait=0.01, timeout=5)
 SHARED = {"README.md", "calibration.safetensors", "files.json", "history.csv", "model.json", "model.safetensors"}
 SIGNALS = np.random.default_rng(0).standard_normal((5, N_CHANNELS, N_TIMES)).astype(np.float32)
-
-
-def run(*arguments):
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
-
-
-def refused(capsys, *arguments, code=2):
-    capsys.readouterr()
-    assert run(*arguments) == code
-    error = capsys.readouterr().err
-    assert error.startswith("ubp: ")
-    assert len(error.splitlines()) == 1
-    assert "Traceback" not in error
-    return error
 
 
 @pytest.fixture(scope="module")

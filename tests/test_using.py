@@ -8,21 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ubp.cli import main
+from test_cli import refused, run
 from ubp.data.study import Study
 from ubp.judge import judge, together
 from ubp.model import Model
 from ubp.plots import PictureRow, picture_rows_figure, reliability_diagram
 
 TRAIN = ("--width", "13", "--epochs", "3", "--batch-size", "20", "--learning-rate", "3e-3", "--quiet")
-
-
-def run(*arguments):
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +40,6 @@ def runs(tiny_folder, place):
 @pytest.fixture
 def model(runs):
     return runs / "intra-subject/sub-01/ubp/seed-0"
-
-
-def refused(capsys, *arguments):
-    capsys.readouterr()
-    assert run(*arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("ubp: ")
-    assert len(error.splitlines()) == 1
-    assert "Traceback" not in error
-    return error
 
 
 def test_retrieve_prints_writes_and_draws(model, tiny_folder, tmp_path, capsys):

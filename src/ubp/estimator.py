@@ -1,6 +1,7 @@
 """The method as a scikit-learn estimator: signals and image features in, retrieval scores out."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
 
     from ubp.brain.base import SignalEncoder
     from ubp.trainer import HistoryRow
-
-OPTIONS = (
-    "brain_encoder",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "precision",
-    "standardise",
-    "validation_concepts",
-    "patience",
-    "shuffle_pairs",
-    "loss",
-    "beta1",
-    "average_training",
-)
 
 
 class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -237,7 +222,8 @@ class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, Base
         from ubp.job import Job
         from ubp.training_data import image_pairs, scale_signals, validation_gallery
 
-        options = TrainOptions(**{name: getattr(self, name) for name in OPTIONS})
+        given = self.get_params(deep=False)
+        options = TrainOptions(**{one.name: given[one.name] for one in fields(TrainOptions) if one.name in given})
         if options.kind == BRAVL:
             raise InputError("bravl is not an estimator of image features; train it with `ubp train --method bravl`.")
         job = Job("", self._preset(len(vectors.ladder_of_all)), options, self._seed())
