@@ -29,7 +29,7 @@ LITTLE = "gabor"  # needs no weights
 
 
 class Wanted(TypedDict, total=False):
-    """What is to be trained, as :func:`plan_jobs` takes it."""
+    """What is to be trained, as :func:`~ubp.commands.training.plan_jobs` takes it."""
 
     encoder: str
     presets: Sequence[str] | None
@@ -59,7 +59,7 @@ def train(
 ) -> list[Path]:
     """Train a model for every preset or method, subject and seed; returns the models' folders.
 
-    `wanted` is as in :func:`plan_jobs`; `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
+    `wanted` is as in :func:`~ubp.commands.training.plan_jobs`; `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
     """
     log = open_loggers(loggers, log_to, out)
     study = Study.open(path, common.allow_shared_concepts)
@@ -93,7 +93,7 @@ def plan_jobs(
     options: TrainOptions | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """What :func:`train` trains, checked before anything is computed: a job for every subject, method and seed.
+    """What :func:`~ubp.commands.training.train` trains, checked before anything is computed: a job for every subject, method and seed.
 
     Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
     preset `ubp` is trained. `image_size` is that of the encoder's input in pixels, which a foveation in degrees needs.
