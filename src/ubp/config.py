@@ -127,6 +127,10 @@ class TrainOptions:
         Share of a target that is given by the similarity of images; 0 for none.
     soft_temperature : float
         Temperature of those shares; the lower, the closer to the image seen.
+    warm_up : int
+        First epochs in which the embeddings of signals, each subject's by themselves, are brought to the distribution
+        of those of images, whatever belongs to what; what is learned beside the brain encoder, and the blur of pairs,
+        rest until they are over, and patience begins then.
     """
 
     brain_encoder: str = "eegproject"
@@ -156,6 +160,7 @@ class TrainOptions:
     positives: str = "pair"
     soft_targets: float = 0.0
     soft_temperature: float = 0.05
+    warm_up: int = 0
 
     def __post_init__(self) -> None:
         from ubp.augment import read_augmentations
@@ -164,10 +169,15 @@ class TrainOptions:
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         lowest = {"epochs": 1, "batch_size": 2, "validation_concepts": 0, "patience": 0}
-        lowest |= {"adapter_dim": 0, "components": 0, "members": 1}
+        lowest |= {"adapter_dim": 0, "components": 0, "members": 1, "warm_up": 0}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {low}.")
+        if self.warm_up >= self.epochs:
+            raise InputError(
+                f"warm_up is {self.warm_up} of {self.epochs} epochs, in which nothing is learned of what belongs to "
+                "what; expected fewer than epochs."
+            )
         if not 0 < self.learning_rate < math.inf or not 0 <= self.weight_decay < math.inf:
             raise InputError(
                 f"learning_rate is {self.learning_rate} and weight_decay {self.weight_decay}; "
@@ -257,7 +267,7 @@ NAMED: dict[str, tuple[str, ...]] = {
 
 """Options of training that are a name, and the names."""
 
-NOT_OF_BRAVL = ("augment", "repetitions", "subject_layers", "positives", "soft_targets")
+NOT_OF_BRAVL = ("augment", "repetitions", "subject_layers", "positives", "soft_targets", "warm_up")
 
 """Options of contrastive training that the other kind of model does not have."""
 

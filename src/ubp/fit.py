@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ubp.brain.base import SignalEncoder
 from ubp.config import TrainOptions
+from ubp.discrepancy import squared_discrepancy
 from ubp.draw import SignalDraws
 from ubp.encoder import Members, fit_images, make_encoder, side_by_side
 from ubp.errors import InputError
@@ -24,7 +26,17 @@ __all__ = ["Gallery", "HistoryRow", "Pairs", "Trainer", "batches", "channel_scal
 
 
 class Trainer(BaseTrainer):
-    """Fits a brain encoder to image embeddings by a contrastive loss, with the blur prior where the preset has one.
+    r"""Fits a brain encoder to image embeddings by a contrastive loss, with the blur prior where the preset has one.
+
+    In the epochs of a warm-up (`options.warm_up`) what is minimised instead is
+
+    .. math:: \sum_g \frac{n_g}{n} D^2\Big(\frac{h_g}{\|h_g\|}, \frac{y}{\|y\|}\Big)
+
+    the discrepancy between the brain embeddings of each subject `g` and all image embeddings of the batch, see
+    :func:`ubp.discrepancy.squared_discrepancy`, both of unit length whatever the loss is, as images are ranked by the
+    cosine. Images are what is to be reached, so nothing is learned on their side, nor the temperature, and the prior is
+    not told how well pairs fit. The column `loss` of the history is the contrastive loss in every epoch, also where it
+    is not minimised; `discrepancy` is what a warm-up epoch minimised.
 
     Parameters and state are those of :class:`ubp.trainer.BaseTrainer`.
     """
@@ -72,6 +84,7 @@ class Trainer(BaseTrainer):
             weight_decay=options.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self.discrepancy = torch.zeros((), device=self.device)
         self.average = moving_average(self.encoder, options.weight_average) if options.weight_average else None
         self.prior = make_prior(preset, len(pairs), self.pairs.concept, self.device) if preset.dynamic else None
 
@@ -79,6 +92,11 @@ class Trainer(BaseTrainer):
     def scalars(self) -> list[nn.Parameter]:
         """The learned numbers of the loss: the temperature, and a second one where it has that."""
         return [self.temperature] if self.second is None else [self.temperature, self.second]
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the epoch that runs now, or comes next, is one of the warm-up."""
+        return self.epoch < self.options.warm_up
 
     @property
     def final_encoder(self) -> SignalEncoder:
@@ -99,6 +117,7 @@ class Trainer(BaseTrainer):
     def run_epoch(self) -> None:
         """Train one epoch; what happens to signals is drawn apart from all else, so that the rest stays the same."""
         self.generator.manual_seed(derive_seed("signals", self.seed, self.epoch))
+        self.discrepancy.zero_()
         super().run_epoch()
 
     def signals(self, batch: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +129,7 @@ class Trainer(BaseTrainer):
         return inputs(self.encoder, drawn, None if pairs.subject is None else pairs.subject[batch], slice(None))
 
     def step(self, batch: Tensor) -> Tensor:
-        """One step of the contrastive loss; it tells the prior how well the pairs fit."""
+        """One step of the contrastive loss; it tells the prior how well the pairs fit. Or one of the warm-up."""
         options = self.options
         signals, vision = self.signals(batch), self.vision(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute_type is torch.bfloat16):
@@ -121,14 +140,24 @@ class Trainer(BaseTrainer):
         )
         losses = [self.loss.objective(matrix, target, self.temperature, self.second) for matrix in similarities]
         loss = torch.stack(losses).mean()
+        minimised = self.apart(sides, batch) if self.warming_up else loss
         self.optimizer.zero_grad()
-        loss.backward()
+        minimised.backward()
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.encoder)
+        if self.warming_up:
+            self.discrepancy += minimised.detach() * len(batch)
+            return loss.detach()
         matched = torch.stack([similarity.diagonal() for similarity in similarities]).mean(0)
         self.tell_prior(batch, matched, [brain for brain, _ in sides])
         return loss.detach()
+
+    def apart(self, sides: Sequence[tuple[Tensor, Tensor]], batch: Tensor) -> Tensor:
+        """How far the brain embeddings of each subject are from the image embeddings of a batch; mean over members."""
+        subject = None if self.pairs.subject is None else self.pairs.subject[batch]
+        found = [squared_discrepancy(unit(brain), unit(images.detach()), subject) for brain, images in sides]
+        return torch.stack(found).mean()
 
     @torch.no_grad()
     def tell_prior(self, batch: Tensor, matched: Tensor, brain: Sequence[Tensor]) -> None:
@@ -152,7 +181,10 @@ class Trainer(BaseTrainer):
             yield brain, member.images(vision)  # type: ignore[operator]
 
     def more_history(self) -> HistoryRow:
-        """The state of the prior."""
+        """What a warm-up epoch minimised, and the state of the prior."""
+        if self.warming_up:
+            counts = self.prior.counts() if self.prior else {}
+            return {"discrepancy": self.discrepancy.item() / len(self.pairs), **counts}
         if not self.prior:
             return {}
         low, high = self.prior.interval.tolist()
@@ -184,6 +216,11 @@ class Trainer(BaseTrainer):
             self.average.load_state_dict(under("average.", tensors))
         if self.prior:
             self.prior.load_state_dict(under("prior.", tensors))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (n, dim) of any floating type, in float32 and of unit length."""
+    return functional.normalize(vectors.float(), dim=-1)
 
 
 def moving_average(encoder: nn.Module, decay: float) -> AveragedModel:

@@ -28,6 +28,7 @@ ALONE: dict[str, Callable[[TrainOptions], bool]] = {
     "their targets are of more than the pair": lambda options: options.positives != "pair" or options.soft_targets > 0,
     "their signals are drawn anew in each step": lambda options: bool(options.augment) or options.repetitions != "mean",
     "their brain encoder tells subjects apart": lambda options: options.subject_layers,
+    "their first epochs are a warm-up": lambda options: options.warm_up > 0,
 }
 """Why options of training are of models that are trained one by one."""
 

@@ -104,8 +104,8 @@ class BaseTrainer(ABC):
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or validation has stopped improving."""
-        patience = self.options.patience
-        return self.epoch >= self.options.epochs or 0 < patience <= self.epoch - self.best.epoch
+        patience, begun = self.options.patience, max(self.best.epoch, self.options.warm_up)
+        return self.epoch >= self.options.epochs or 0 < patience <= self.epoch - begun
 
     def run(self, after_epoch: Callable[["BaseTrainer"], None] | None = None) -> None:
         """Train until finished; `after_epoch` is called with the trainer after every epoch."""
