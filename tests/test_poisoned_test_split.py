@@ -23,7 +23,7 @@ OPTIONS = {
     "ubp": {},
     "ubp-plus": dict(PLUS),
     "held out": {"validation_concepts": 6, "calibration_concepts": 10},
-    "subsets": {"repetitions": "subset", "augment": ("noise",), "weight_average": 0.9},
+    "subsets": {"repetitions": "subset", "augment": ("noise",), "weight_average": 0.9, "warm_up": 1},
     **{f"aligned {name}": {"alignment": name, "subject_layers": True} for name in ALIGNMENTS if name != "none"},
 }
 

@@ -91,9 +91,14 @@ def gaussian_kernel(vectors: Tensor) -> Tensor:
 
 
 def _scale(distances: Tensor) -> Tensor:
-    """Median of squared distances; their mean where that is 0, and 1 where this is 0 too, or there are none."""
+    """Median of squared distances; their mean where that is 0, and 1 where this is too, or there are none.
+
+    What is so small that a gradient divided by it is not finite counts as 0.
+    """
     if not len(distances):
         return torch.ones((), dtype=distances.dtype, device=distances.device)
+    number = torch.finfo(distances.dtype)
+    least = number.tiny / number.eps
     median, mean = distances.median(), distances.mean()
-    scale = torch.where(median > 0, median, mean)
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale = torch.where(median > least, median, mean)
+    return torch.where(scale > least, scale, torch.ones_like(scale))
