@@ -365,7 +365,11 @@ def test_a_model_keeps_how_it_was_warmed_up_and_is_another_than_without(tiny_fol
     words = (*words, "--setting", "inter-subject", "--epochs", "3", "--width", "13", "--quiet")
     assert run(*words, "--warm-up", 2) == 0
     folder = tmp_path / "runs" / "inter-subject" / "sub-01" / "ubp" / "seed-0"
-    assert Model.load(folder).description.options.warm_up == 2
+    model = Model.load(folder)
+    assert model.description.options.warm_up == 2
+    assert ["discrepancy" in row for row in model.history] == [True, True, False]
+    assert ["similarity" in row for row in model.history] == [False, False, True]
+    assert all({"epoch", "loss", "less", "base", "more"} <= set(row) for row in model.history)
     history = read_history(folder)
     assert history["discrepancy"].notna().tolist() == [True, True, False]
     assert history["loss"].notna().all()

@@ -186,7 +186,9 @@ class Model:
                 subject: Alignment(tensors[f"align.{subject}.centre"], tensors[f"align.{subject}.matrix"])
                 for subject in description.aligned
             }
-            history: list[Any] = read_history(folder).to_dict("records")
+            rows: list[Any] = read_history(folder).to_dict("records")
+            # an empty cell is of another epoch's column
+            history = [{name: value for name, value in row.items() if value == value} for row in rows]
         except (RuntimeError, KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} is damaged: its weights and history do not fit {DESCRIPTION}; train it again."
