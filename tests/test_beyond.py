@@ -2,35 +2,106 @@
 
 import argparse
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import beyond as benchmark
+from beyond_parts import (
+    LAYER,
+    OF_LAYER,
+    PARTS,
+    PLUS_PARTS,
+    SUBJECTS,
+    TIME,
+    Configuration,
+    acting,
+    configurations,
+    plus_parts,
+)
+from beyond_shown import inserted
 from conftest import N_TEST, make_study
-from ubp.methods import METHODS
+from ubp.config import TrainOptions
+from ubp.data.study import Study
+from ubp.methods import METHODS, method_preset
+from ubp.presets import preset
 
 
 def asked(study, out, **changes):
     values = {"study": study, "out": out, "encoder": "gabor", "layer": None, "width": (13, 6), "settings": None}
     values |= {"subjects": ["sub-01"], "seeds": 2, "parts": ["bank", "cosine loss"], "plus": ["bank", "cosine loss"]}
-    values |= {"only": None, "validate": 0, "epochs": [8], "batch_size": 20, "learning_rate": 1e-3, "set": []}
+    values |= {
+        "only": None,
+        "validate": 0,
+        "epochs": [8],
+        "batch_size": 20,
+        "learning_rate": 1e-3,
+        "set": [],
+        "single": [],
+        "into": None,
+    }
     return argparse.Namespace(**{**values, "store": out / "features", "processes": 1, **changes})
 
 
-def test_the_parts_of_ubp_plus_are_those_of_the_method():
-    joined = [
-        one for name in benchmark.PLUS_PARTS if not benchmark.PARTS[name].layer for one in [benchmark.PARTS[name]]
-    ]
-    options = {key: value for part in joined for key, value in part.options.items()}
-    assert options == dict(METHODS["ubp-plus"].options)
-    assert {part.preset for part in joined if part.preset} == {METHODS["ubp-plus"].preset}
+@pytest.mark.parametrize("there", [{TIME}, {TIME, LAYER}])
+def test_the_parts_of_ubp_plus_are_those_of_the_method(there):
+    one = Configuration("ubp-plus", tuple(plus_parts(there)))
+    encoder = "RN50,layer=layer3" if LAYER in there else "RN50"
+    assert one.layer == (LAYER in there)
+    assert one.options(TrainOptions()) == METHODS["ubp-plus"].train_options(encoder=encoder)
+    assert one.blur(13, 6) == method_preset("ubp-plus", 13, 6)
 
 
-def test_every_part_is_added_and_removed():
-    names = [one.name for one in benchmark.configurations(("bank", "layer"), ("bank", "average"))]
-    assert names == ["ubp", "ubp + bank", "ubp + average", "ubp-plus", "ubp-plus - bank", "ubp-plus - layer"]
+def test_every_part_is_added_and_removed_and_the_control_is_shuffled():
+    made = configurations(("bank", "layer"), ("bank", "average"))
+    names = ["ubp", "ubp + bank", "ubp + average", "ubp-plus", "ubp-plus - bank", "ubp-plus - layer"]
+    assert [one.name for one in made if not one.shuffled] == names
+    assert [one.against for one in made[:6]] == [None, "ubp", "ubp", "ubp", "ubp-plus", "ubp-plus"]
+    names = [one.name for one in configurations(PLUS_PARTS, ()) if " - " in one.name]
+    assert names == ["ubp-plus - layer and adapter", *(f"ubp-plus - {part}" for part in PLUS_PARTS)]
+    without = configurations(PLUS_PARTS, ())[2]
+    assert not set(without.parts) & set(OF_LAYER)
+    assert [one.parts for one in made if one.shuffled] == [(), ("bank", "layer")]
+    assert all(one.options(TrainOptions()).shuffle_pairs == one.shuffled for one in made)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_sets_what_it_names_and_nothing_else(name):
+    base, blur = TrainOptions(epochs=3), preset("ubp", 13, 6)
+    one = Configuration("one", (name,))
+    changed = asdict(one.options(base))
+    different = {key for key, value in asdict(base).items() if changed[key] != value}
+    assert different == set(PARTS[name].options)
+    assert one.blur(13, 6).ladder == (preset(PARTS[name].preset, 13, 6) if PARTS[name].preset else blur).ladder
+    assert one.layer == (name == "layer")
+    assert different or PARTS[name].preset
+
+
+def test_what_parts_do_to_signals_adds_up():
+    both = Configuration("both", ("noise", "channel dropout")).options(TrainOptions())
+    assert both.augment == TrainOptions(augment=("noise=0.5", "channel-dropout")).augment
+    assert len(both.augment) == 2
+
+
+def test_parts_act_where_there_is_what_they_need(tmp_path):
+    assert acting(["bank", "smoothing", "scale", "layer"], {TIME}) == ["bank", "smoothing"]
+    make_study(tmp_path / "study", n_subjects=2)
+    study = Study.open(tmp_path / "study")
+    found = benchmark.what_is_there(study, study.subjects, "inter-subject", None)
+    assert {TIME, SUBJECTS} <= found
+    assert LAYER not in found
+    assert SUBJECTS not in benchmark.what_is_there(study, study.subjects, "intra-subject", "gabor")
+
+
+def test_tables_go_between_the_lines_of_their_study_alone():
+    page = "# Page\n<!-- beyond: v4 -->\nold\n<!-- end -->\nkept\n<!-- beyond: other -->\nother\n<!-- end -->\n"
+    once = inserted(page, "v4", "| new |")
+    assert once == page.replace("old", "\n| new |\n")
+    assert inserted(once, "v4", "| new |") == once
+    with pytest.raises(ValueError, match="no lines '<!-- beyond: v5 -->'"):
+        inserted(page, "v5", "")
 
 
 def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path, capsys):
@@ -40,7 +111,8 @@ def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path
     for name in table.index:
         for_seed = []
         for seed in range(2):
-            ranks = pd.read_csv(tmp_path / f"out/runs/intra-subject/sub-01/{name}/seed-{seed}/ranks.csv")
+            folder = name.replace(", ", "-")
+            ranks = pd.read_csv(tmp_path / f"out/runs/intra-subject/sub-01/{folder}/seed-{seed}/ranks.csv")
             assert len(ranks) == N_TEST
             for_seed.append((ranks["rank"] == 1).mean())
         assert table.loc[name, "top1"] == pytest.approx(np.mean(for_seed))
@@ -48,7 +120,9 @@ def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path
         assert table.loc[name, "against"] == against
         expected = table.loc[name, "top1"] - table.loc[against, "top1"]
         assert table.loc[name, "difference"] == pytest.approx(expected)
-    assert (table["seconds"] > 0).all()
+    assert (table[["seconds", "memory"]] > 0).all(axis=None)
+    for name in ("ubp, shuffled", "ubp-plus, shuffled"):
+        assert table.loc[name, "top1"] < table.loc[name.partition(",")[0], "top1"]
     text = (tmp_path / "out/beyond.md").read_text()
     assert text.count("ubp-plus - ") == 2
     assert f"{100 * table.loc['ubp', 'top1']:.1f}" in text

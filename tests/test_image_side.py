@@ -17,7 +17,7 @@ from ubp.errors import InputError
 from ubp.evaluate_runs import Evaluation
 from ubp.experiment import begin, train
 from ubp.fit import Pairs, Trainer
-from ubp.image_side import ADAPTERS, MIXTURES, ImageSide
+from ubp.image_side import ADAPTERS, MIXTURES, PACE, ImageSide
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.levels import Bank, Mean, stored_levels
@@ -76,7 +76,7 @@ def test_a_mixture_equals_loops_over_images_levels_and_dimensions(mixture):
     torch.manual_seed(1)
     side, bank = ImageSide(DIM, LEVELS, mixture), vectors(5, LEVELS, DIM)
     for parameter in side.parameters():
-        torch.nn.init.normal_(parameter)
+        torch.nn.init.normal_(parameter, std=0.1)
     for image, found in zip(bank, side(bank), strict=True):
         expected = torch.zeros(DIM)
         for d in range(DIM):
@@ -85,11 +85,26 @@ def test_a_mixture_equals_loops_over_images_levels_and_dimensions(mixture):
             elif mixture == "per-image":
                 logits = side.mixture.gate(image.mean(0)) * DIM**0.5
             else:
-                logits = side.mixture.logits[:, d if mixture == "per-dimension" else 0]
+                logits = PACE * side.mixture.slow_logits[:, d if mixture == "per-dimension" else 0]
             weights = [torch.exp(logit) / torch.exp(logits).sum() for logit in logits]
             expected[d] = sum(weight * level[d] for weight, level in zip(weights, image, strict=True))
         assert torch.allclose(found, expected / torch.linalg.norm(expected), atol=1e-6)
     assert float(side.weights(bank).detach().sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("mixture", ["learned", "per-dimension"])
+def test_the_level_that_fits_best_wins_at_the_rate_of_the_brain_encoder(mixture):
+    images = vectors(200, LEVELS, DIM)
+    side = ImageSide(DIM, LEVELS, mixture)
+    optimizer = torch.optim.AdamW(side.parameters(), lr=1e-3)
+    for _ in range(100):
+        loss = -(side(images) * images[:, 2]).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    weights = side.weights(images).detach()
+    assert weights.argmax() == 2
+    assert weights[2] > 0.8
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -104,8 +119,9 @@ def test_an_adapter_gives_unit_vectors_of_the_length_asked_for(adapter, embed_di
     assert torch.allclose(found.norm(dim=1), torch.ones(6))
 
 
-def test_a_residual_adapter_begins_as_the_identity():
-    side = ImageSide(DIM, adapter="residual").eval()
+@pytest.mark.parametrize("adapter", ["linear", "residual"])
+def test_an_adapter_that_can_begins_as_the_identity(adapter):
+    side = ImageSide(DIM, adapter=adapter).eval()
     assert torch.allclose(side(vectors(6, DIM)), vectors(6, DIM), atol=1e-6)
 
 

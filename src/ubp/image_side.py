@@ -12,6 +12,7 @@ from ubp.principal import Features
 
 BOTTLENECK = 4
 DROPOUT = 0.3
+PACE = 30.0
 
 
 class ImageSide(nn.Module):
@@ -104,23 +105,27 @@ class MeanMixture(nn.Module):
 
 
 class LearnedMixture(nn.Module):
-    """One learned weight for each level, a softmax; equal at first."""
+    r"""One learned weight for each level, :math:`w = \text{softmax}(30\,\theta)`; equal at first.
+
+    AdamW moves every parameter by about the learning rate in a step: without the factor, a few hundred steps at the
+    rate that suits the brain encoder would leave the weights equal.
+    """
 
     def __init__(self, n_levels: int, vision_dim: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(n_levels, 1))
+        self.slow_logits = nn.Parameter(torch.zeros(n_levels, 1))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Weights for vectors (n, n_levels, vision_dim), of shape (1, n_levels, 1 or vision_dim)."""
-        return self.logits.softmax(0)[None]
+        return (PACE * self.slow_logits).softmax(0)[None]
 
 
 class PerDimensionMixture(LearnedMixture):
-    """Learned weights of the levels for every dimension; equal at first."""
+    """Learned weights of the levels for every dimension, in the same way; equal at first."""
 
     def __init__(self, n_levels: int, vision_dim: int) -> None:
         super().__init__(n_levels, vision_dim)
-        self.logits = nn.Parameter(torch.zeros(n_levels, vision_dim))
+        self.slow_logits = nn.Parameter(torch.zeros(n_levels, vision_dim))
 
 
 class PerImageMixture(nn.Module):
@@ -153,6 +158,15 @@ class ResidualAdapter(nn.Module):
         return mapped
 
 
+def _linear(vision_dim: int, embed_dim: int) -> nn.Linear:
+    """A linear map; the identity at first, where it can be."""
+    made = nn.Linear(vision_dim, embed_dim)
+    if vision_dim == embed_dim:
+        nn.init.eye_(made.weight)
+        nn.init.zeros_(made.bias)
+    return made
+
+
 def _bottleneck(vision_dim: int, embed_dim: int) -> nn.Sequential:
     width = max(1, embed_dim // BOTTLENECK)
     return nn.Sequential(nn.Linear(vision_dim, width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(width, embed_dim))
@@ -168,7 +182,7 @@ MIXTURES: dict[str, Callable[[int, int], nn.Module]] = {
 
 ADAPTERS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": lambda vision_dim, embed_dim: nn.Identity(),
-    "linear": nn.Linear,
+    "linear": _linear,
     "bottleneck": _bottleneck,
     "residual": ResidualAdapter,
 }

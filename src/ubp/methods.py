@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ubp.config import BRAVL, TrainOptions, unknown
+from ubp.images.spec import has_layer
 from ubp.presets import Preset, preset
 from ubp.published import published, published_tables
 
@@ -40,6 +41,8 @@ class Method:
         Published options of training where they are not the defaults of :class:`ubp.config.TrainOptions`.
     inter_subject : dict
         Further ones when training on other subjects.
+    intermediate_layer : dict
+        Further ones where images are embedded by an intermediate layer of the image encoder.
     row : (str, str), optional
         Table of :func:`ubp.published.published` and the method's name there.
     differs : tuple of str
@@ -51,12 +54,17 @@ class Method:
     vision_encoder: str
     options: Mapping[str, Any] = field(default_factory=dict)
     inter_subject: Mapping[str, Any] = field(default_factory=dict)
+    intermediate_layer: Mapping[str, Any] = field(default_factory=dict)
     row: tuple[str, str] | None = None
     differs: tuple[str, ...] = ()
 
-    def train_options(self, setting: str = "intra-subject", **changes: Any) -> TrainOptions:
-        """The method's options of training in a setting; `changes` go before them."""
-        chosen = dict(self.options) | (dict(self.inter_subject) if setting == INTER_SUBJECT else {})
+    def train_options(self, setting: str = "intra-subject", encoder: str = "", **changes: Any) -> TrainOptions:
+        """The method's options of training in a setting, with an image encoder; `changes` go before them."""
+        chosen = dict(self.options)
+        if setting == INTER_SUBJECT:
+            chosen |= self.inter_subject
+        if has_layer(encoder):
+            chosen |= self.intermediate_layer
         return TrainOptions(**(chosen | changes))
 
     def published_accuracy(self, setting: str = "intra-subject") -> tuple[float, float] | None:
@@ -159,8 +167,11 @@ def _nice(brain_encoder: str, row: str, *differs: str) -> Method:
     )
 
 
-PLUS = {"loss": "clip", "components": 256, "adapter": "linear", "adapter_dim": 256, "members": 3}
-"""Parts beyond the paper that proved their worth."""
+PLUS = {"loss": "clip", "members": 3}
+"""Parts beyond the paper that proved their worth, whatever the image encoder."""
+
+PLUS_OF_LAYER = {"components": 256, "adapter": "linear", "adapter_dim": 256}
+"""Further ones with an intermediate layer, whose features are many and correlated."""
 
 METHODS: dict[str, Method] = {
     "vanilla": _blur_prior("vanilla", ("table3", "vanilla")),
@@ -168,20 +179,19 @@ METHODS: dict[str, Method] = {
     "ubp": _blur_prior("ubp", ("things_eeg_retrieval", "UBP")),
     "official": _blur_prior("official", None, "Kernels, fovea and comparison are those of the released program."),
     "ubp-plus": Method(
-        "bank",
-        "This project, after the bank of blurs and image adapter of VisualEEGDecoding (AAAI 2026) and the intermediate "
-        "layer with a projector of Shallow Alignment (arXiv 2601.21948); docs/beyond.md says what each part is worth",
+        "ubp",
+        "This project, after the loss of CLIP (arXiv 2103.00020) and the intermediate layer with a projector of Shallow "
+        "Alignment (arXiv 2601.21948); docs/beyond.md says what each part is worth",
         "open_clip:RN50/openai",
         options=PLUS,
         inter_subject={"learning_rate": 1e-5},
+        intermediate_layer=PLUS_OF_LAYER,
         differs=(
-            "Instead of one of three blurs, the mean of the image's vectors over a bank of blurs, gallery included; it "
-            "does not adapt to the pair.",
-            "Image features are 256 principal components of the training images, and a linear map of them is learned.",
             "Both sides of the loss are normalised.",
             "Three encoders are trained side by side and their cosines averaged.",
-            "An intermediate layer of the image encoder is worth more than all of these; choose it with --encoder, on "
-            "validation concepts.",
+            "Features of an intermediate layer of the image encoder (--encoder NAME,layer=...) are reduced to 256 "
+            "principal components of the training images, and a linear map of them is learned; such a layer, chosen on "
+            "validation concepts, is worth more than all else.",
             SELECTION,
         ),
     ),

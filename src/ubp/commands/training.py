@@ -59,7 +59,8 @@ def train(
 ) -> list[Path]:
     """Train a model for every preset or method, subject and seed; returns the models' folders.
 
-    `wanted` is as in :func:`~ubp.commands.training.plan_jobs`; `loggers` and `log_to` are those of :func:`ubp.logging.open_loggers`.
+    `wanted` is as in :func:`~ubp.commands.training.plan_jobs`; `loggers` and `log_to` are those of
+    :func:`ubp.logging.open_loggers`.
     """
     log = open_loggers(loggers, log_to, out)
     study = Study.open(path, common.allow_shared_concepts)
@@ -93,10 +94,11 @@ def plan_jobs(
     options: TrainOptions | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """What :func:`~ubp.commands.training.train` trains, checked before anything is computed: a job for every subject, method and seed.
+    """What :func:`~ubp.commands.training.train` trains, checked before anything is computed.
 
-    Presets are trained with `options`, methods with their own, and `changes` go over both. With neither named, the
-    preset `ubp` is trained. `image_size` is that of the encoder's input in pixels, which a foveation in degrees needs.
+    It is a job for every subject, method and seed. Presets are trained with `options`, methods with their own, and
+    `changes` go over both. With neither named, the preset `ubp` is trained. `image_size` is that of the encoder's input
+    in pixels, which a foveation in degrees needs.
     """
     changes = dict(changes or {})
     own = replace(options or TrainOptions(), **changes)
@@ -104,7 +106,9 @@ def plan_jobs(
         presets = () if methods else ("ubp",)
     blurs = (width, step, foveation, image_size)
     chosen = [(preset(name, *blurs), own) for name in presets]
-    chosen += [(method_preset(name, *blurs), method(name).train_options(setting, **changes)) for name in methods]
+    chosen += [
+        (method_preset(name, *blurs), method(name).train_options(setting, encoder, **changes)) for name in methods
+    ]
     names = [blur.name for blur, _ in chosen]
     for name in names:
         if names.count(name) > 1:

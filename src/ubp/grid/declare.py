@@ -151,7 +151,7 @@ class Experiment:
                 yield _cell(Job(subject, crisp, options, 0, encoder, setting), chosen)
             for brain in self.brain_encoders or (None,):
                 changed = changes if brain is None else {**changes, "brain_encoder": brain}
-                for name, make, options in self._methods(setting, changed):
+                for name, make, options in self._methods(setting, encoder, changed):
                     width, step = chosen.get("width", self.width), chosen.get("step", self.step)
                     blur, (by_width, by_step) = make(width, step), _follows(name)
                     matters = {"width": width if by_width else None, "step": step if by_step else None}
@@ -160,7 +160,7 @@ class Experiment:
                         yield _cell(job, {**chosen, **matters}, words if options.kind == BRAVL else None)
 
     def _methods(
-        self, setting: str, changes: Mapping[str, Any]
+        self, setting: str, encoder: str, changes: Mapping[str, Any]
     ) -> Iterator[tuple[str, Callable[[int, int], Preset], TrainOptions]]:
         """Name of the preset, what makes it of width and step, and options of every preset and method."""
         for name in self._presets:
@@ -169,7 +169,7 @@ class Experiment:
             about = method(name)
             own = OF_BRAVL if about.options.get("loss") == BRAVL else ()
             mine = {option: value for option, value in changes.items() if option not in own}
-            yield about.preset, partial(method_preset, name), about.train_options(setting, **mine)
+            yield about.preset, partial(method_preset, name), about.train_options(setting, encoder, **mine)
 
 
 def _cell(job: Job, chosen: Mapping[str, Any], words: Words | None = None) -> Cell:

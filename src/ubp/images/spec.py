@@ -49,6 +49,17 @@ def split_spec(spec: str) -> tuple[str, list[tuple[str, str]]]:
     return address, [(key, value) for key, _, value in (option.partition("=") for option in options)]
 
 
+def has_layer(spec: str) -> bool:
+    """Whether a specification names an intermediate layer, instead of the encoder's own output.
+
+    Examples
+    --------
+    >>> has_layer("RN50,layer=layer3,pool=grid2"), has_layer("RN50")
+    (True, False)
+    """
+    return any(key == "layer" for key, _ in split_spec(spec)[1])
+
+
 def read_options(spec: str, options: list[tuple[str, str]], known: Iterable[str]) -> Reading:
     """Make a `Reading` of the options of `spec`.
 
