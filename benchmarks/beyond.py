@@ -41,6 +41,7 @@ from beyond_parts import (
     acting,
     configurations,
     plus_parts,
+    trained_as,
 )
 from beyond_shown import differences_figure, inserted, sheet
 from methods import SIMULATED
@@ -120,12 +121,13 @@ def validation(tasks: Sequence[Task]) -> pd.DataFrame:
 
 def report(results: Results, costs: Costs, setting: str, chosen: Sequence[Configuration]) -> pd.DataFrame:
     """A row a configuration: accuracy, paired difference and costs."""
-    rows = []
+    rows, trained = [], trained_as(chosen)
     for one in chosen:
-        low, high = results.interval(setting, one.name)
-        compared = results.comparison(setting, one.name, one.against) if one.against else None
-        part = results.table.query("setting == @setting and method == @one.name")
-        seconds, memory = costs.get((setting, one.name), (math.nan, math.nan))
+        name = trained[one.name]
+        low, high = results.interval(setting, name)
+        compared = results.comparison(setting, name, one.against) if one.against else None
+        part = results.table.query("setting == @setting and method == @name")
+        seconds, memory = costs.get((setting, name), (math.nan, math.nan))
         rows.append(
             {
                 "setting": setting,
@@ -245,7 +247,7 @@ def run(arguments: argparse.Namespace) -> None:
     common = Common(store=store, device="cpu", quiet=True, dtype="float16")
     kinds = {key: type(value) for key, value in vars(TrainOptions()).items()}
     further = {key: kinds[key](value) for key, _, value in (one.partition("=") for one in arguments.set)}
-    tasks = []
+    tasks, reported = [], {}
     for setting in settings:
         there = what_is_there(study, subjects, setting, arguments.layer)
         chosen = configurations(plus_parts(there, arguments.plus), acting(arguments.parts, there))
@@ -253,6 +255,7 @@ def run(arguments: argparse.Namespace) -> None:
             chosen = [one for one in chosen if not one.shuffled]
         if arguments.only:
             chosen = [one for one in chosen if one.name in arguments.only]
+        reported[setting], trained = chosen, set(trained_as(chosen).values())
         build_stores(study, arguments.encoder, arguments.layer, blur, chosen, common)
         base = TrainOptions(
             epochs=epochs[setting],
@@ -275,6 +278,7 @@ def run(arguments: argparse.Namespace) -> None:
                 store,
             )
             for one in chosen
+            if one.name in trained
         ]
     costs = read_costs(out / COSTS)
     context = multiprocessing.get_context("spawn")
@@ -289,8 +293,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(validation(tasks).round(4).to_string(index=False))
         return
     tables, made = [], []
-    for setting in settings:
-        chosen = [task.configuration for task in tasks if task.setting == setting]
+    for setting, chosen in reported.items():
         said = f"{len(subjects)} subjects, {arguments.seeds} seeds, all repetitions of a test image averaged."
         table = report(evaluated(out, setting, chosen, common), costs, setting, chosen)
         made.append(sheet(setting, table, said))

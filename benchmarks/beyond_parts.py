@@ -101,6 +101,15 @@ def configurations(plus: Sequence[str], parts: Sequence[str]) -> list[Configurat
     ]
 
 
+def trained_as(chosen: Sequence[Configuration]) -> dict[str, str]:
+    """Name of each configuration -> that of the first with the same parts, which is trained for both.
+
+    With two parts, `ubp-plus` without one is `ubp` with the other.
+    """
+    first: dict[tuple[frozenset[str], bool], str] = {}
+    return {one.name: first.setdefault((frozenset(one.parts), one.shuffled), one.name) for one in chosen}
+
+
 def acting(parts: Sequence[str], there: Collection[str]) -> list[str]:
     """The parts that can act where so much is there."""
     return [part for part in parts if PARTS[part].needs is None or PARTS[part].needs in there]

@@ -180,8 +180,8 @@ METHODS: dict[str, Method] = {
     "official": _blur_prior("official", None, "Kernels, fovea and comparison are those of the released program."),
     "ubp-plus": Method(
         "ubp",
-        "This project, after the loss of CLIP (arXiv 2103.00020) and the intermediate layer with a projector of Shallow "
-        "Alignment (arXiv 2601.21948); docs/beyond.md says what each part is worth",
+        "This project, after the loss of CLIP (arXiv 2103.00020) and the intermediate layer with a projector of "
+        "Shallow Alignment (arXiv 2601.21948); docs/beyond.md says what each part is worth",
         "open_clip:RN50/openai",
         options=PLUS,
         inter_subject={"learning_rate": 1e-5},
