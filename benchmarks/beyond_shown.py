@@ -1,18 +1,23 @@
 """How the worth of the parts is shown: tables, and a figure of the paired differences."""
 
+import math
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from beyond_parts import PARTS, PLUS, UBP
+from beyond_parts import PARTS, PLUS, UBP, Configuration, trained_as
+from ubp.files import write_text
 from ubp.plots.style import GREY, INK, new_figure
+from ubp.results import Results
 from ubp.sheets import Sheet
 
 HEADER = (
     "configuration",
-    "what",
+    "seeds",
     "top-1 %",
     "95 % interval",
     "top-5 %",
@@ -21,7 +26,52 @@ HEADER = (
     "CPU seconds a model",
     "MiB",
 )
+Costs = dict[tuple[str, str], tuple[float, float]]
 HELPS, HURTS = "#009E73", "#D55E00"
+
+
+def read_costs(path: Path) -> Costs:
+    """Seconds a model and MiB by setting and configuration, as measured before."""
+    if not path.exists():
+        return {}
+    return {(row.setting, row.configuration): (row.seconds, row.memory) for row in pd.read_csv(path).itertuples()}
+
+
+def write_costs(path: Path, costs: Costs) -> None:
+    """What :func:`read_costs` reads."""
+    rows = [(*key, *value) for key, value in costs.items()]
+    table = pd.DataFrame(rows, columns=["setting", "configuration", "seconds", "memory"])
+    write_text(path, table.to_csv(index=False))
+
+
+def report(results: Results, costs: Costs, setting: str, chosen: Sequence[Configuration]) -> pd.DataFrame:
+    """A row a configuration: accuracy, paired difference and costs."""
+    rows, trained = [], trained_as(chosen)
+    for one in chosen:
+        name = trained[one.name]
+        low, high = results.interval(setting, name)
+        compared = results.comparison(setting, name, one.against) if one.against else None
+        part = results.table.query("setting == @setting and method == @name")
+        seconds, memory = costs.get((setting, name), (math.nan, math.nan))
+        rows.append(
+            {
+                "setting": setting,
+                "configuration": one.name,
+                "seeds": part["seed"].nunique(),
+                "top1": part.groupby("subject")["top1"].mean().mean(),
+                "low": low,
+                "high": high,
+                "top5": part.groupby("subject")["top5"].mean().mean(),
+                "chance": part["top1_chance"].mean(),
+                "against": one.against,
+                "difference": compared["difference"] if compared else None,
+                "difference_low": compared["low"] if compared else None,
+                "difference_high": compared["high"] if compared else None,
+                "seconds": seconds,
+                "memory": memory,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def sheet(title: str, table: pd.DataFrame, said: str) -> Sheet:
@@ -29,12 +79,10 @@ def sheet(title: str, table: pd.DataFrame, said: str) -> Sheet:
     cells = []
     for row in table.to_dict("records"):
         differs = row["against"] is not None and not pd.isna(row["difference"])
-        name = row["configuration"]
-        what = PARTS[name.removeprefix("ubp + ")].what if name.startswith("ubp + ") else ""
         cells.append(
             (
-                name,
-                what,
+                row["configuration"],
+                str(row["seeds"]),
                 f"{100 * row['top1']:.1f}",
                 f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
                 f"{100 * row['top5']:.1f}",
@@ -45,6 +93,13 @@ def sheet(title: str, table: pd.DataFrame, said: str) -> Sheet:
             )
         )
     return Sheet(title, HEADER, tuple(cells), notes=(f"{said} Chance is {100 * table['chance'].mean():.2f} %.",))
+
+
+def legend() -> str:
+    """What each part is, as a list."""
+    return "\n".join(
+        f"- *{name}*: {part.what}{f' (needs {part.needs})' if part.needs else ''}" for name, part in PARTS.items()
+    )
 
 
 def inserted(page: str, name: str, text: str) -> str:
@@ -58,7 +113,7 @@ def inserted(page: str, name: str, text: str) -> str:
     found = re.search(rf"(?ms)^<!-- beyond: {re.escape(name)} -->$.*?^<!-- end -->$", page)
     if not found:
         raise ValueError(f"The page has no lines '<!-- beyond: {name} -->' and '<!-- end -->'; add them.")
-    block = f"<!-- beyond: {name} -->\n\n{text}\n\n<!-- end -->"
+    block = f"<!-- beyond: {name} -->\n\n{text.strip()}\n\n<!-- end -->"
     return page[: found.start()] + block + page[found.end() :]
 
 

@@ -41,9 +41,10 @@ def asked(study, out, **changes):
         "learning_rate": 1e-3,
         "set": [],
         "single": [],
+        "report": False,
         "into": None,
     }
-    return argparse.Namespace(**{**values, "store": out / "features", "processes": 1, **changes})
+    return argparse.Namespace(**{**values, "store": out / "features", "processes": 0, **changes})
 
 
 @pytest.mark.parametrize("there", [{TIME}, {TIME, LAYER}])
@@ -136,9 +137,20 @@ def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path
     text = (tmp_path / "out/beyond.md").read_text()
     assert text.count("ubp-plus - ") == 2
     assert f"{100 * table.loc['ubp', 'top1']:.1f}" in text
+    shutil.rmtree(tmp_path / "out/runs/intra-subject/sub-01/ubp-shuffled")
     capsys.readouterr()
+    (tmp_path / "page.md").write_text("<!-- beyond: study -->\n<!-- end -->\n<!-- beyond: parts -->\n<!-- end -->\n")
+    benchmark.run(asked(tmp_path / "study", tmp_path / "out", report=True, into=tmp_path / "page.md"))
+    shown = pd.read_csv(tmp_path / "out/beyond.csv").set_index("configuration")
+    pd.testing.assert_frame_equal(shown, table.drop("ubp, shuffled"))
+    text = (tmp_path / "out/beyond.md").read_text()
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith(f"<!-- beyond: study -->\n\n{text.strip()}\n\n<!-- end -->\n<!-- beyond: parts -->\n")
+    assert all(f"- *{name}*: {part.what}" in page for name, part in PARTS.items())
     benchmark.run(asked(tmp_path / "study", tmp_path / "out"))
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out/beyond.csv").set_index("configuration"), table)
+    again = pd.read_csv(tmp_path / "out/beyond.csv").set_index("configuration")
+    costs = ["seconds", "memory"]
+    pd.testing.assert_frame_equal(again.drop(columns=costs), table.drop(columns=costs))
 
 
 def test_validation_never_opens_the_test_split(tmp_path, capsys):
