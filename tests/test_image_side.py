@@ -23,7 +23,7 @@ from ubp.images.features import FeatureStore
 from ubp.images.levels import Bank, Mean, stored_levels
 from ubp.job import Job
 from ubp.loss import contrastive_loss
-from ubp.methods import METHODS, PLUS, method_preset
+from ubp.methods import METHODS, method_preset
 from ubp.model import Model
 from ubp.presets import preset
 from ubp.principal import principal_axes
@@ -59,7 +59,6 @@ def store(tiny_folder, tmp_path_factory):
 def test_the_tables_are_those_of_the_options():
     assert tuple(MIXTURES) == MIXTURE_NAMES
     assert tuple(ADAPTERS) == ADAPTER_NAMES
-    assert dict(METHODS["ubp-plus"].options) == PLUS
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
@@ -123,6 +122,11 @@ def test_an_adapter_gives_unit_vectors_of_the_length_asked_for(adapter, embed_di
 def test_an_adapter_that_can_begins_as_the_identity(adapter):
     side = ImageSide(DIM, adapter=adapter).eval()
     assert torch.allclose(side(vectors(6, DIM)), vectors(6, DIM), atol=1e-6)
+
+
+def test_a_linear_map_to_more_dimensions_begins_with_zeros_behind():
+    longer = ImageSide(DIM, adapter="linear", embed_dim=DIM + 3)(vectors(6, DIM))
+    assert torch.allclose(longer, functional.pad(vectors(6, DIM), (0, 3)), atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [8, 40])

@@ -13,7 +13,7 @@ from conftest import N_TEST, make_study
 from ubp import config
 from ubp.cli import main
 from ubp.commands.evaluating import evaluate
-from ubp.commands.training import train
+from ubp.commands.training import plan_jobs, train
 from ubp.config import SETTINGS, Common, TrainOptions
 from ubp.data.study import Study
 from ubp.description import FIRST_OPTIONS
@@ -69,6 +69,24 @@ def test_a_method_is_complete(name, setting):
     assert any("chosen on the test trials" in sentence for sentence in about.differs)
     if about.row and about.row[0] in published_tables():
         assert 0 < about.published_accuracy(setting)[0] < about.published_accuracy(setting)[1] < 100
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_of_an_intermediate_layer_are_added_where_there_is_one(name):
+    about = method(name)
+    layer = "RN50/none,layer=layer3,pool=grid2"
+    assert about.train_options("intra-subject", "RN50/none") == about.train_options()
+    assert about.train_options("intra-subject", layer) == about.train_options(**about.intermediate_layer)
+    assert about.train_options("intra-subject", layer, components=24).components == 24
+
+
+def test_ubp_plus_maps_an_intermediate_layer_and_leaves_the_last_as_it_is(tiny_folder):
+    study = Study.open(tiny_folder)
+    components = {}
+    for encoder in ("onnx:encoder.onnx", "onnx:encoder.onnx,layer=relu_3"):
+        job, *_ = plan_jobs(study, encoder=encoder, methods=("ubp-plus",), width=13)
+        components[encoder] = job.options.components
+    assert list(components.values()) == [0, 256]
 
 
 def test_published_settings():

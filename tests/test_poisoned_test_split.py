@@ -13,7 +13,7 @@ from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.levels import stored_levels
 from ubp.job import Job
-from ubp.methods import PLUS
+from ubp.methods import PLUS, PLUS_OF_LAYER
 from ubp.model import Model
 from ubp.presets import preset
 
@@ -21,7 +21,7 @@ QUICK = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-3}
 NAMES = ("ubp", "bank", "ubp-smooth", "ubp-learned")
 OPTIONS = {
     "ubp": {},
-    "ubp-plus": dict(PLUS),
+    "ubp-plus": dict(PLUS) | PLUS_OF_LAYER,
     "held out": {"validation_concepts": 6, "calibration_concepts": 10},
     "subsets": {"repetitions": "subset", "augment": ("noise",), "weight_average": 0.9, "warm_up": 1},
     **{f"aligned {name}": {"alignment": name, "subject_layers": True} for name in ALIGNMENTS if name != "none"},

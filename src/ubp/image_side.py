@@ -159,9 +159,9 @@ class ResidualAdapter(nn.Module):
 
 
 def _linear(vision_dim: int, embed_dim: int) -> nn.Linear:
-    """A linear map; the identity at first, where it can be."""
+    """A linear map; unless it shortens, the identity at first, with zeros behind."""
     made = nn.Linear(vision_dim, embed_dim)
-    if vision_dim == embed_dim:
+    if vision_dim <= embed_dim:
         nn.init.eye_(made.weight)
         nn.init.zeros_(made.bias)
     return made
