@@ -23,3 +23,8 @@ def progress(quiet: bool = False) -> Progress:
         console=messages,
         disable=quiet or not messages.is_terminal,
     )
+
+
+def counted(number: int, what: str) -> str:
+    """A number and its noun."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

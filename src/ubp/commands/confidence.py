@@ -18,7 +18,7 @@ from ubp.job import Job
 from ubp.judge import AFTER, BEFORE, Judgement, judge, together
 from ubp.model import Model
 from ubp.plots import fits_figure, reliability_diagram
-from ubp.progress import console, progress, say
+from ubp.progress import console, counted, progress, say
 from ubp.results import find_runs
 from ubp.tables import table
 from ubp.uncertainty import uncertainty as fits
@@ -77,7 +77,7 @@ def calibrate(
     subjects = {row.get("subject") for row in rows[:-1]}
     _print_judgement(pooled, len(parts), shared=len(parts) > len(subjects))
     if without:
-        say(f"{without} models without calibration concepts are left out.")
+        say(f"Left out: {counted(without, 'model')} without calibration concepts.")
     say(f"Written to {out}: {CALIBRATION}, {COVERAGE}, {RELIABILITY}.")
     return pooled
 

@@ -14,7 +14,7 @@ from ubp.evaluate_runs import Evaluation, StoreFor
 from ubp.experiment import CHECKPOINT
 from ubp.images.features import FeatureStore, default_root
 from ubp.images.levels import stored_levels
-from ubp.progress import console, progress, say
+from ubp.progress import console, counted, progress, say
 from ubp.results import Results, find_runs
 from ubp.tables import comparison_table, n_way_table, subject_table, summary_table
 
@@ -65,7 +65,8 @@ def finished_runs(runs: Path) -> list[Path]:
     folders = find_runs(runs)
     unfinished = sum(not (path.parent / DESCRIPTION).exists() for path in Path(runs).rglob(CHECKPOINT))
     if unfinished:
-        say(f"{unfinished} runs below {runs} are not finished and left out; run `ubp train` again to continue them.")
+        said = "is not finished and is" if unfinished == 1 else "are not finished and are"
+        say(f"{counted(unfinished, 'run')} below {runs} {said} left out; run `ubp train` again to continue.")
     return folders
 
 

@@ -11,7 +11,7 @@ from ubp.data.study import Study
 from ubp.demo import simulated_study
 from ubp.errors import InputError, UbpError
 from ubp.grid.jobs import Machines
-from ubp.progress import console, say
+from ubp.progress import console, counted, say
 from ubp.reproduce.index import INDEX, write_index
 from ubp.reproduce.models import Models, finished
 from ubp.reproduce.output import Output, Plan
@@ -229,7 +229,7 @@ def _print_counts(places: Places, plans: Mapping[str, Plan]) -> None:
         rows.append((name, str(len(jobs)), str(len(there)), str(len(new)), str(epochs)))
     caption = "to train: neither there nor trained by a line above; epochs: of those at most"
     console.print(table("Models", ("output", "needs", "there", "to train", "epochs"), rows, caption))
-    say(f"{total} models to train in {places.out}.")
+    say(f"{counted(total, 'model')} to train in {places.out}.")
     for plan in plans.values():
         for note in plan.notes:
             say(note)

@@ -21,7 +21,7 @@ from ubp.job import Job
 from ubp.logging import TrainingLog, open_loggers
 from ubp.methods import METHODS, method, method_preset
 from ubp.presets import preset
-from ubp.progress import console, progress, say
+from ubp.progress import console, counted, progress, say
 from ubp.tables import method_table
 from ubp.trainer import BaseTrainer
 
@@ -71,7 +71,7 @@ def train(
     if textless:
         say(f"{textless[0]} learns from brain and image features alone, because no text features are given (--text).")
     folders = train_jobs(study, jobs, out, checkpoint_every, common, tower, log=log)
-    say(f"{len(folders)} models in {out}; `ubp evaluate {out}` ranks the test images.")
+    say(f"{counted(len(folders), 'model')} in {out}; `ubp evaluate {out}` ranks the test images.")
     return folders
 
 

@@ -12,6 +12,7 @@ from ubp.errors import InputError
 from ubp.judge import AFTER, BEFORE
 from ubp.page.html import figure_html, folded, heading, note, paragraphs, wide
 from ubp.plots import coverage_figure
+from ubp.progress import counted
 from ubp.report.runs import Run
 
 TABLE, COVERAGE = "calibration.csv", "coverage.csv"
@@ -85,7 +86,7 @@ def _judged(root: Path, runs: Sequence[Run]) -> str:
     if every and (root / COVERAGE).is_file():
         columns = ("nominal", "covered", "low", "high", "mean_size")
         caption = (
-            f"Share of test queries whose set holds the seen image, over the certainty promised ({len(names)} models "
+            f"Share of test queries whose set holds the seen image, over the certainty promised ({counted(len(names), 'model')} "
             "together): the dot should lie on the dotted line, within its binomial interval. Beside: images in a set."
         )
         parts.append(figure_html(coverage_figure(_read(root / COVERAGE, columns, root)), caption))

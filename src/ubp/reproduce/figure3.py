@@ -15,10 +15,11 @@ from ubp.loss import LOSSES
 from ubp.model import Model
 from ubp.plots.matrix import matrices_figure
 from ubp.prior import Level, assign_levels, confidence_interval
+from ubp.progress import counted
 from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Setup
-from ubp.reproduce.wording import counted, listed
+from ubp.reproduce.wording import listed
 from ubp.sheets import Sheet
 
 TITLE = "Figure 3: similarity matrix and its distribution"

@@ -11,11 +11,12 @@ from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.measures import measure
 from ubp.plots.heat import heat_figure
+from ubp.progress import counted
 from ubp.published import published
 from ubp.reproduce.models import Models
 from ubp.reproduce.output import Output, Plan
 from ubp.reproduce.setup import Group, Setup
-from ubp.reproduce.wording import chance_text, counted, each_of, interval, percent
+from ubp.reproduce.wording import chance_text, each_of, interval, percent
 from ubp.results import Results
 from ubp.sheets import Sheet
 from ubp.statistics import grand_mean

@@ -18,7 +18,7 @@ from ubp.files import digest, write_text
 from ubp.images.features import FeatureStore
 from ubp.job import Job
 from ubp.measures import Measure
-from ubp.progress import say
+from ubp.progress import counted, say
 from ubp.reproduce.setup import Group, Setup
 from ubp.results import RESULTS, RIDGE, Results
 from ubp.saved import read_results
@@ -110,7 +110,7 @@ class Models:
             self._stores[group.vision_encoder] = key
             new = [job for job in new if not finished(setup.study, job, root, key)]
         if new:
-            say(f"{len(new)} models to train: {', '.join(group.names)}; {group.setting}, {group.variant}.")
+            say(f"{counted(len(new), 'model')} to train: {', '.join(group.names)}; {group.setting}, {group.variant}.")
             train_jobs(setup.study, new, root, common=setup.common, machines=setup.machines)
         self._trained.update(root / job.folder for job in jobs)
         return [root / job.folder for job in jobs]

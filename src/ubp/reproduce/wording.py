@@ -84,11 +84,6 @@ def interval(low: float, high: float, sign: bool = False) -> str:
     return "" if pd.isna(low) else f"{percent(low, sign)} to {percent(high, sign)}"
 
 
-def counted(number: int, what: str) -> str:
-    """A number and its noun."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def listed(names: Iterable[str]) -> str:
     """Names joined by commas and a last `and`."""
     names = list(names)
