@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ubp.data.facts import DATASETS
+from ubp.progress import counted
 from ubp.reproduce.setup import Setup
 from ubp.results import Results
 
