@@ -86,8 +86,9 @@ def _judged(root: Path, runs: Sequence[Run]) -> str:
     if every and (root / COVERAGE).is_file():
         columns = ("nominal", "covered", "low", "high", "mean_size")
         caption = (
-            f"Share of test queries whose set holds the seen image, over the certainty promised "
-            f"({counted(len(names), 'model')} together): the dot should lie on the dotted line, within its binomial interval. Beside: images in a set."
+            "Share of test queries whose set holds the seen image, over the certainty promised "
+            f"({counted(len(names), 'model')} together): the dot should lie on the dotted line, within its binomial "
+            "interval. Beside: images in a set."
         )
         parts.append(figure_html(coverage_figure(_read(root / COVERAGE, columns, root)), caption))
     return "".join(parts)
