@@ -15,7 +15,7 @@ def squared_discrepancy(first: Tensor, second: Tensor, group: Tensor | None = No
         - \frac{2}{nm} \sum_{ij} k(x_i, y_j), \qquad
         k(x, y) = \frac{1}{|C|} \sum_{c \in C} e^{-\|x - y\|^2 / (c\,\omega)}
 
-    with the multiples `C` of :data:`MULTIPLES`, and the median :math:`\omega` of all squared distances between two of
+    with the multiples `C` of `MULTIPLES`, and the median :math:`\omega` of all squared distances between two of
     the vectors, through which no gradient flows. With groups `g`, those of `x` are compared with all `y` one by one,
 
     .. math:: \sum_g \frac{n_g}{n} D^2(x_g, y)
