@@ -394,7 +394,7 @@ def test_an_unfinished_run_is_named(tiny_folder, tmp_path, capsys):
     (tmp_path / "runs/other/checkpoint.safetensors").write_bytes(b"")
     capsys.readouterr()
     assert run("evaluate", tmp_path / "runs", "--quiet") == 0
-    assert "1 runs below" in capsys.readouterr().out
+    assert "1 run below" in capsys.readouterr().out
 
 
 def test_a_rate_without_a_first_time_is_printed(study, capsys):
