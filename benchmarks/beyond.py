@@ -123,22 +123,24 @@ class Plan:
         if arguments.study is None:
             study, name = simulated_study(out / "study", SIMULATED, True, "the benchmark"), SIMULATED_NAME
             blur, store, settings = (SIMULATED.true_width, SIMULATED.width_step), out / "features", SETTINGS
-            epochs, batch_size, learning_rate = (15, 2), 256, 3e-4
+            epochs, batch_size, learning_rates = (15, 2), 256, (3e-4, 3e-4)
         else:
             study, name = Study.open(arguments.study), Path(arguments.study).name
             blur, settings = (51, 6), SETTINGS[:1]
-            epochs, batch_size, learning_rate = (50, 50), 1024, 1e-4
+            epochs, batch_size, learning_rates = (50, 50), 1024, (1e-4, 1e-5)
+        given = list(arguments.epochs or ())
+        rates = [arguments.learning_rate] * 2 if arguments.learning_rate else learning_rates
         kinds = {key: type(value) for key, value in vars(TrainOptions()).items()}
         further = {key: kinds[key](value) for key, _, value in (one.partition("=") for one in arguments.set)}
         base = {
             setting: TrainOptions(
                 epochs=number,
                 batch_size=arguments.batch_size or batch_size,
-                learning_rate=arguments.learning_rate or learning_rate,
+                learning_rate=rate,
                 validation_concepts=arguments.validate,
                 **further,
             )
-            for setting, number in zip(SETTINGS, [*(arguments.epochs or epochs), *epochs][:2], strict=True)
+            for setting, number, rate in zip(SETTINGS, [*given, *epochs[len(given) :]], rates, strict=True)
         }
         return cls(
             study,

@@ -77,7 +77,18 @@ def test_options_of_an_intermediate_layer_are_added_where_there_is_one(name):
     layer = "RN50/none,layer=layer3,pool=grid2"
     assert about.train_options("intra-subject", "RN50/none") == about.train_options()
     assert about.train_options("intra-subject", layer) == about.train_options(**about.intermediate_layer)
-    assert about.train_options("intra-subject", layer, components=24).components == 24
+    changes = {key: 24 for key in about.intermediate_layer if key == "components"}
+    expected = replace(about.train_options("intra-subject", layer), **changes)
+    assert about.train_options("intra-subject", layer, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    "changes", [{"members": 3}, {"adapter": "linear"}, {"components": 9}, {"weight_average": 0.9}, {"warm_up": 1}]
+)
+def test_bravl_refuses_options_it_would_ignore(changes):
+    (name,) = changes
+    with pytest.raises(InputError, match=f"{name} is .*; bravl is not trained by contrast"):
+        METHODS["bravl"].train_options(**changes)
 
 
 def test_ubp_plus_maps_an_intermediate_layer_and_leaves_the_last_as_it_is(tiny_folder):

@@ -267,7 +267,20 @@ NAMED: dict[str, tuple[str, ...]] = {
 
 """Options of training that are a name, and the names."""
 
-NOT_OF_BRAVL = ("augment", "repetitions", "subject_layers", "positives", "soft_targets", "warm_up")
+NOT_OF_BRAVL = (
+    "augment",
+    "repetitions",
+    "subject_layers",
+    "positives",
+    "soft_targets",
+    "warm_up",
+    "mixture",
+    "adapter",
+    "adapter_dim",
+    "components",
+    "members",
+    "weight_average",
+)
 
 """Options of contrastive training that the other kind of model does not have."""
 

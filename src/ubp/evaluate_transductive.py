@@ -116,7 +116,7 @@ def evaluate_transductive(
         test = Job.of(same[0][1]).trials(study, "test", repetitions=evaluation.repetitions)
         for decoder in evaluation.decoders(study, same, test):
             brain = decoder.embed(test.signals)
-            protocol = Protocol(decoder.gallery_level, evaluation.repetitions, k=evaluation.k)
+            protocol = Protocol(decoder.gallery_level, evaluation.repetitions, k=evaluation.k, kind=decoder.protocol)
             ranking = rank_gallery(brain, test, decoder.vision, decoder.gallery)
             inductive.append((decoder.row | score(ranking, protocol), ranking))
             for (name, condition), rows in found.items():

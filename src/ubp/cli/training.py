@@ -64,12 +64,12 @@ def train(
     preset : tuple of str
         vanilla (crisp images), blur (fixed foveated blur), ubp (blur that adapts to each pair in three steps),
         ubp-smooth, ubp-posterior, ubp-learned (it adapts to any place between, by other rules), official (the
-        released program); or one transformation of all images: flip, crop, grayscale, color-jitter, noise,
-        low-resolution, mosaic, uniform-blur, mean (of four). What is random is drawn once for each image. By
-        default ubp, unless a method is named.
+        released program), bank (several blurs at once, see --mixture); or one transformation of all images: flip,
+        crop, grayscale, color-jitter, noise, low-resolution, mosaic, uniform-blur, mean (of four). What is random is
+        drawn once for each image. By default ubp, unless a method is named.
     method : tuple of str
         Published methods with their published settings, over which the options given here go: nice, nice-sa, nice-ga,
-        atm-s, bravl, vanilla, blur, ubp or official. `ubp methods` tells about them.
+        atm-s, bravl, vanilla, blur, ubp or official; and ubp-plus, of this project. `ubp methods` tells about them.
     width : int
         Kernel width of the base level, in pixels of the encoder's input; odd.
     step : int
