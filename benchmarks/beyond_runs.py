@@ -4,7 +4,9 @@ import io
 import itertools
 import math
 import multiprocessing
+import re
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -62,7 +64,17 @@ def fit(task: Task) -> tuple[float, float]:
         train_jobs(Study.open(task.study), jobs, task.out, common=common)
     if not new:
         return math.nan, math.nan
-    return (time.process_time() - started) / len(new), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (time.process_time() - started) / len(new), most_memory()
+
+
+def most_memory() -> float:
+    """The most memory this process held, in MiB; under Linux without what its parent held when it started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if found:
+            return int(found[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def validation(tasks: Sequence[Task]) -> pd.DataFrame:
