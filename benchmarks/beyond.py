@@ -25,6 +25,7 @@ from beyond_parts import (
     PLUS,
     PLUS_PARTS,
     REPETITIONS,
+    SHUFFLED,
     SUBJECTS,
     TIME,
     UBP,
@@ -34,7 +35,7 @@ from beyond_parts import (
     plus_parts,
     trained_as,
 )
-from beyond_runs import Task, evaluated, fit_all, validation
+from beyond_runs import Task, evaluated, fit_all, trained, validation
 from beyond_shown import differences_figure, inserted, legend, read_costs, report, sheet
 from methods import SIMULATED
 from ubp.commands.figures import save_figure
@@ -42,8 +43,9 @@ from ubp.commands.images import build_store
 from ubp.config import SETTINGS, Common, TrainOptions
 from ubp.data.study import Study
 from ubp.demo import simulated_study
+from ubp.errors import InputError
 from ubp.files import write_text
-from ubp.results import find_runs
+from ubp.grid.factors import read_values
 from ubp.sheets import markdown
 
 COSTS, SIMULATED_NAME = "costs.csv", "simulated"
@@ -77,6 +79,17 @@ def what_is_there(study: Study, subjects: Sequence[str], setting: str, layer: st
     return {name for name, there in found.items() if there}
 
 
+def check_names(names: Sequence[str], plus: Sequence[str], parts: Sequence[str]) -> None:
+    """Refuse names of configurations that there are not, whatever the study has."""
+    known = {one.name for one in configurations(plus, parts)}
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"There is no configuration {name!r}; expected {UBP}, {PLUS}, '{UBP} + PART', '{PLUS} - PART' with "
+                f"one of its own parts ({', '.join(plus)}), or the first two with '{SHUFFLED}' behind."
+            )
+
+
 def parser() -> argparse.ArgumentParser:
     """Of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further options of all")
     made.add_argument("--store", type=Path)
     made.add_argument("--processes", type=int, default=2)
+    made.add_argument("--device", default="cpu", help="cuda with --processes 1")
     made.add_argument("--report", action="store_true", help="train nothing, and show what was trained")
     made.add_argument("--into", type=Path, metavar="PAGE")
     return made
@@ -130,8 +144,7 @@ class Plan:
             epochs, batch_size, learning_rates = (50, 50), 1024, (1e-4, 1e-5)
         given = list(arguments.epochs or ())
         rates = [arguments.learning_rate] * 2 if arguments.learning_rate else learning_rates
-        kinds = {key: type(value) for key, value in vars(TrainOptions()).items()}
-        further = {key: kinds[key](value) for key, _, value in (one.partition("=") for one in arguments.set)}
+        further = {key: read_values(key, value)[0] for key, _, value in (one.partition("=") for one in arguments.set)}
         base = {
             setting: TrainOptions(
                 epochs=number,
@@ -149,7 +162,7 @@ class Plan:
             tuple(arguments.subjects or study.subjects),
             tuple(arguments.width or blur),
             base,
-            Common(store=store, device="cpu", quiet=True, dtype="float16"),
+            Common(store=store, device=arguments.device, quiet=True, dtype="float16"),
         )
 
     def chosen(self, setting: str, arguments: argparse.Namespace) -> list[Configuration]:
@@ -161,14 +174,14 @@ class Plan:
         if arguments.only:
             made = [one for one in made if one.name in arguments.only]
         if arguments.report:
-            runs = {folder.parent.name for folder in find_runs(arguments.out / "runs" / setting)}
-            folders, trained = {one.name: one.folder for one in made}, trained_as(made)
-            made = [one for one in made if folders[trained[one.name]] in runs]
+            runs = trained(arguments.out, setting, self.subjects, arguments.seeds)
+            folders, first = {one.name: one.folder for one in made}, trained_as(made)
+            made = [one for one in made if folders[first[one.name]] in runs]
         return made
 
     def tasks(self, setting: str, chosen: Sequence[Configuration], arguments: argparse.Namespace) -> list[Task]:
         """What is to be trained, each once."""
-        trained = set(trained_as(chosen).values())
+        first = set(trained_as(chosen).values())
         return [
             Task(
                 self.study.root,
@@ -180,17 +193,23 @@ class Plan:
                 one.options(self.base[setting]),
                 arguments.layer if one.layer else arguments.encoder,
                 self.blur,
-                self.common.store,
+                self.common,
             )
             for one in chosen
-            if one.name in trained
+            if one.name in first
         ]
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, evaluate and write the tables."""
+    check_names(arguments.only or (), arguments.plus, arguments.parts)
     plan, out = Plan.of(arguments), arguments.out
+    if arguments.into:
+        inserted(arguments.into.read_text(encoding="utf-8"), plan.name, "")
     chosen = {setting: plan.chosen(setting, arguments) for setting in plan.settings}
+    chosen = {setting: some for setting, some in chosen.items() if some}
+    if not chosen:
+        raise InputError("Nothing is left to be shown: no configuration that is asked for can act, or is trained.")
     if not arguments.report:
         for configurations_of in chosen.values():
             build_stores(plan.study, arguments.encoder, arguments.layer, plan.blur, configurations_of, plan.common)
@@ -201,7 +220,7 @@ def run(arguments: argparse.Namespace) -> None:
             return
     tables, made = [], []
     for setting, some in chosen.items():
-        for title, table, said in reports(plan, setting, some, out, arguments.single):
+        for title, table, said in reports(plan, setting, some, arguments):
             tables.append(table)
             made.append(sheet(title, table, said))
     together = pd.concat(tables, ignore_index=True)
@@ -216,16 +235,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def reports(
-    plan: Plan, setting: str, chosen: Sequence[Configuration], out: Path, single: Sequence[str]
+    plan: Plan, setting: str, chosen: Sequence[Configuration], arguments: argparse.Namespace
 ) -> Iterator[tuple[str, pd.DataFrame, str]]:
     """Title, table and what is said of it: of all configurations, and of single presentations."""
-    costs = read_costs(out / COSTS)
-    table = report(evaluated(out, setting, chosen, plan.common), costs, setting, chosen)
-    said = f"{len(plan.subjects)} subjects, all repetitions of a test image averaged."
+    out, single = arguments.out, arguments.single
+    costs, models = read_costs(out / COSTS), trained(out, setting, plan.subjects, arguments.seeds)
+    names = {one.folder for one in chosen}
+    folders = [folder for name, some in models.items() if name in names for folder in some]
+    table = report(evaluated(out, folders, plan.common), costs, setting, chosen)
+    said = "All repetitions of a test image are averaged."
     yield setting, table.assign(query="mean"), said
-    if single:
-        few = [one for one in chosen if one.name in (UBP, PLUS)]
-        table = report(evaluated(out, setting, few, plan.common, single), costs, setting, few)
+    few = [one for one in chosen if one.name in (UBP, PLUS)]
+    if single and few:
+        names = {one.folder for one in few}
+        folders = [folder for folder in folders if folder.parts[-2] in names and folder.parts[-3] in single]
+        table = report(evaluated(out, folders, plan.common, True), costs, setting, few)
         said = f"Single presentations of {', '.join(single)}."
         yield f"{setting}, single presentations", table.assign(query="single"), said
 

@@ -126,7 +126,7 @@ PARTS: dict[str, Part] = {
     "one blur": Part("no prior: one blur for all pairs", preset="blur"),
     "smooth prior": Part("the level is a smooth function of a robust score of the fit", preset="ubp-smooth"),
     "posterior prior": Part("the level is the posterior mean over the ladder", preset="ubp-posterior"),
-    "learned prior": Part("the level is predicted from signal and image", preset="ubp-learned"),
+    "learned prior": Part("the level is the posterior mean with learned noise", preset="ubp-learned"),
     "components": Part("256 principal components of the image features, less their mean", {"components": 256}),
     "adapter": Part(
         "a linear map of 256 principal components of the image features",

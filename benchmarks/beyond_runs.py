@@ -42,7 +42,7 @@ class Task:
     options: TrainOptions
     encoder: str
     blur: tuple[int, int]
-    store: Path | None
+    common: Common
 
     def jobs(self) -> list[Job]:
         """What is trained."""
@@ -57,11 +57,10 @@ def fit(task: Task) -> tuple[float, float]:
     """Train a task's models; seconds a model and MiB, nan where all were trained before."""
     torch.set_num_threads(1)
     jobs = task.jobs()
-    common = Common(store=task.store, device="cpu", quiet=True, dtype="float16")
     new = [job for job in jobs if not (task.out / job.folder / DESCRIPTION).exists()]
     started = time.process_time()
     with redirect_stdout(io.StringIO()):
-        train_jobs(Study.open(task.study), jobs, task.out, common=common)
+        train_jobs(Study.open(task.study), jobs, task.out, common=task.common)
     if not new:
         return math.nan, math.nan
     return (time.process_time() - started) / len(new), most_memory()
@@ -95,17 +94,28 @@ def validation(tasks: Sequence[Task]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def evaluated(
-    out: Path, setting: str, chosen: Sequence[Configuration], common: Common, single: Sequence[str] = ()
-) -> Results:
-    """Results of configurations; those of single presentations of the subjects `single` where there are some."""
-    names = {one.folder for one in chosen}
-    folders = [folder for folder in find_runs(out / "runs" / setting) if folder.parent.name in names]
-    if not single:
-        return evaluate_models(folders, out / "runs", ridge=False, common=common)
-    folders = [folder for folder in folders if folder.parent.parent.name in single]
-    ranks = out / "single"
-    return evaluate_models(folders, out / "runs", ridge=False, average=False, ranks=ranks, common=common)
+def trained(out: Path, setting: str, subjects: Sequence[str], seeds: int) -> dict[str, list[Path]]:
+    """Models of each configuration's folder, of these subjects and at most so many seeds.
+
+    A configuration of which some subject lacks a seed that another has is not finished, and left out.
+    """
+    found: dict[str, dict[str, dict[str, Path]]] = {}
+    place = out / "runs" / setting
+    for folder in find_runs(place) if place.exists() else ():
+        subject, name, seed = folder.parts[-3:]
+        if subject in subjects and seed in {f"seed-{number}" for number in range(seeds)}:
+            found.setdefault(name, {}).setdefault(subject, {})[seed] = folder
+    return {
+        name: [folder for seeds_of in of_subject.values() for folder in seeds_of.values()]
+        for name, of_subject in found.items()
+        if set(of_subject) == set(subjects) and len({tuple(sorted(one)) for one in of_subject.values()}) == 1
+    }
+
+
+def evaluated(out: Path, folders: Sequence[Path], common: Common, single: bool = False) -> Results:
+    """Results of models, of single presentations where asked for."""
+    ranks = out / "single" if single else None
+    return evaluate_models(folders, out / "runs", ridge=False, average=not single, ranks=ranks, common=common)
 
 
 def fit_all(tasks: Sequence[Task], processes: int, costs_file: Path | None) -> None:

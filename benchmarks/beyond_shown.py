@@ -9,14 +9,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from beyond_parts import PARTS, PLUS, UBP, Configuration, trained_as
+from beyond_parts import PARTS, PLUS, UBP, Configuration, Part, trained_as
+from ubp.errors import InputError
+from ubp.evaluate import UNLABELLED_TRIALS
 from ubp.files import write_text
 from ubp.plots.style import GREY, INK, new_figure
 from ubp.results import Results
 from ubp.sheets import Sheet
 
+ALIGNED = "†"
+"""Mark of a configuration whose signals are aligned by unlabelled trials."""
 HEADER = (
     "configuration",
+    "subjects",
     "seeds",
     "top-1 %",
     "95 % interval",
@@ -50,14 +55,18 @@ def report(results: Results, costs: Costs, setting: str, chosen: Sequence[Config
     for one in chosen:
         name = trained[one.name]
         low, high = results.interval(setting, name)
-        compared = results.comparison(setting, name, one.against) if one.against else None
+        compared = results.comparison(setting, name, trained[one.against]) if one.against in trained else None
         part = results.table.query("setting == @setting and method == @name")
         seconds, memory = costs.get((setting, name), (math.nan, math.nan))
         rows.append(
             {
                 "setting": setting,
                 "configuration": one.name,
+                "subjects": part["subject"].nunique(),
                 "seeds": part["seed"].nunique(),
+                "protocol": part["protocol"].iloc[0],
+                "gallery_level": part["gallery_level"].iloc[0],
+                "gallery_size": part["gallery_size"].iloc[0],
                 "top1": part.groupby("subject")["top1"].mean().mean(),
                 "low": low,
                 "high": high,
@@ -81,7 +90,8 @@ def sheet(title: str, table: pd.DataFrame, said: str) -> Sheet:
         differs = row["against"] is not None and not pd.isna(row["difference"])
         cells.append(
             (
-                row["configuration"],
+                row["configuration"] + (f" {ALIGNED}" if row["protocol"].endswith(UNLABELLED_TRIALS) else ""),
+                str(row["subjects"]),
                 str(row["seeds"]),
                 f"{100 * row['top1']:.1f}",
                 f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
@@ -92,14 +102,37 @@ def sheet(title: str, table: pd.DataFrame, said: str) -> Sheet:
                 "" if pd.isna(row["memory"]) else f"{row['memory']:.0f}",
             )
         )
-    return Sheet(title, HEADER, tuple(cells), notes=(f"{said} Chance is {100 * table['chance'].mean():.2f} %.",))
+    return Sheet(title, HEADER, tuple(cells), notes=(f"{said} {protocol(table)}",))
+
+
+def protocol(table: pd.DataFrame) -> str:
+    """Chance, the gallery and how queries are ranked, in sentences."""
+    level = table["gallery_level"].str.partition("-")[0]
+    usual, *rest = level.value_counts().index
+    others = [f"; a {name} for {', '.join(table.loc[level == name, 'configuration'])}" for name in rest]
+    sizes = "/".join(map(str, sorted(set(table["gallery_size"]))))
+    text = f"Chance is {100 * table['chance'].mean():.2f} %. Every query is ranked alone (inductive) among {sizes} "
+    text += f"test images blurred as {usual}{''.join(others)} (w is the kernel width)."
+    if table["protocol"].str.endswith(UNLABELLED_TRIALS).any():
+        text += f" {ALIGNED} Aligned by{UNLABELLED_TRIALS[1:]}."
+    return text
 
 
 def legend() -> str:
-    """What each part is, as a list."""
+    """What each part is, the options that make it, and what it needs, as a list."""
     return "\n".join(
-        f"- *{name}*: {part.what}{f' (needs {part.needs})' if part.needs else ''}" for name, part in PARTS.items()
+        f"- *{name}*: {part.what} (`{flags(part)}`{f'; needs {part.needs}' if part.needs else ''})"
+        for name, part in PARTS.items()
     )
+
+
+def flags(part: Part) -> str:
+    """Options of ``ubp train`` that switch a part on."""
+    words = ["--preset", part.preset] if part.preset else []
+    for key, value in part.options.items():
+        name = f"--{key.replace('_', '-')}"
+        words += [name] if value is True else [name, *(value if isinstance(value, tuple) else [str(value)])]
+    return " ".join(words)
 
 
 def inserted(page: str, name: str, text: str) -> str:
@@ -120,6 +153,8 @@ def inserted(page: str, name: str, text: str) -> str:
 def differences_figure(table: pd.DataFrame) -> Figure:
     """Paired differences with intervals, a column for each setting: from `ubp` above, from `ubp-plus` below."""
     table = table.dropna(subset=["difference"])
+    if table.empty:
+        raise InputError("Nothing was compared, so there is no figure; train ubp or ubp-plus, and a part.")
     settings = list(dict.fromkeys(table["setting"]))
     groups = [(UBP, "added to ubp"), (PLUS, "removed from ubp-plus")]
     heights = [table[table["against"] == against]["configuration"].nunique() for against, _ in groups]
@@ -145,7 +180,9 @@ def _differences(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
         if name not in table.index:
             continue
         value, low, high = 100 * table.loc[name, ["difference", "difference_low", "difference_high"]].astype(float)
-        colour = HELPS if low > 0 else HURTS if high < 0 else INK
+        # a part that is removed helps where its absence hurts
+        helps, hurts = (HURTS, HELPS) if table.loc[name, "against"] == PLUS else (HELPS, HURTS)
+        colour = helps if low > 0 else hurts if high < 0 else INK
         axes.plot([low, high], [place, place], color=colour, linewidth=1.8)
         axes.plot(value, place, "o", color=colour, markersize=4.5)
     axes.set_yticks(range(len(names)), [name.split(" + ")[-1].split(" - ")[-1] for name in names])

@@ -28,11 +28,13 @@ from ubp.brain.subject_layers import SubjectLayers
 from ubp.calibration import Calibration, _similarity
 from ubp.commands.evaluating import evaluate
 from ubp.commands.retrieving import retrieve
+from ubp.commands.transductive import evaluate as transductive
 from ubp.config import Common, TrainOptions
 from ubp.data.study import Study
 from ubp.description import DESCRIPTION
 from ubp.errors import InputError
-from ubp.evaluate import INDUCTIVE, UNLABELLED
+from ubp.evaluate import INDUCTIVE, UNLABELLED, UNLABELLED_TRIALS
+from ubp.evaluate_transductive import protocol_kind
 from ubp.experiment import check_shape, train
 from ubp.held_out import held_trials
 from ubp.image_gallery import open_gallery
@@ -316,6 +318,21 @@ def test_the_protocol_tells_of_unlabelled_trials_and_the_two_are_compared(runs, 
     row = both.table.set_index(["setting", "method"])["protocol"]
     assert row["inter-subject", "vanilla (aligned)"] == UNLABELLED
     assert row["inter-subject", "vanilla (plain)"] == INDUCTIVE
+
+
+def test_transductive_tracks_tell_of_unlabelled_trials_too(runs, common, capsys):
+    label = protocol_kind("csls", "streaming")
+    for which in ("aligned", "plain"):
+        table = transductive(runs / which, names=("csls",), common=common).table().set_index(["setting", "method"])
+        told = table[table["known"] == "streaming"]["protocol"].to_dict()
+        expected = label + UNLABELLED_TRIALS if which == "aligned" else label
+        assert told["inter-subject", "vanilla"] == expected
+        assert told["intra-subject", "vanilla"] == told["inter-subject", "ridge"] == label
+        printed = " ".join(capsys.readouterr().out.split())
+        assert printed.count("Aligned by unlabelled training trials of the subject: vanilla") == (which == "aligned")
+    folders = [runs / which / "transductive/csls/streaming" for which in ("aligned", "plain")]
+    both = read_results(folders, measure("top1")).table
+    assert set(both["protocol"]) == {label, label + UNLABELLED_TRIALS}
 
 
 def test_mixed_channels_are_undone_by_an_alignment_and_not_without(study):

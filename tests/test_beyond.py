@@ -13,19 +13,26 @@ from beyond_parts import (
     LAYER,
     OF_LAYER,
     PARTS,
+    PLUS,
     PLUS_PARTS,
     SUBJECTS,
     TIME,
+    UBP,
     Configuration,
     acting,
     configurations,
     plus_parts,
     trained_as,
 )
-from beyond_shown import inserted
+from beyond_runs import trained
+from beyond_shown import HELPS, differences_figure, flags, inserted
 from conftest import N_TEST, make_study
+from ubp.cli import app
 from ubp.config import TrainOptions
 from ubp.data.study import Study
+from ubp.description import DESCRIPTION
+from ubp.errors import InputError
+from ubp.evaluate import INDUCTIVE, UNLABELLED
 from ubp.methods import METHODS, method_preset
 from ubp.presets import preset
 
@@ -43,6 +50,7 @@ def asked(study, out, **changes):
         "single": [],
         "report": False,
         "into": None,
+        "device": "cpu",
     }
     return argparse.Namespace(**{**values, "store": out / "features", "processes": 0, **changes})
 
@@ -135,7 +143,7 @@ def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path
     for name in ("ubp, shuffled", "ubp-plus, shuffled"):
         assert table.loc[name, "top1"] < table.loc[name.partition(",")[0], "top1"]
     text = (tmp_path / "out/beyond.md").read_text()
-    assert text.count("ubp-plus - ") == 2
+    assert text.count("| ubp-plus - ") == 2
     assert f"{100 * table.loc['ubp', 'top1']:.1f}" in text
     shutil.rmtree(tmp_path / "out/runs/intra-subject/sub-01/ubp-shuffled")
     capsys.readouterr()
@@ -151,6 +159,78 @@ def test_the_table_holds_what_evaluate_found_and_differences_are_paired(tmp_path
     again = pd.read_csv(tmp_path / "out/beyond.csv").set_index("configuration")
     costs = ["seconds", "memory"]
     pd.testing.assert_frame_equal(again.drop(columns=costs), table.drop(columns=costs))
+
+
+def test_a_configuration_that_is_not_finished_is_not_shown(tmp_path):
+    for subject, name, seed in (
+        *((who, "ubp", number) for who in "ab" for number in range(3)),
+        *((who, "ubp-plus", 0) for who in "ab"),
+        ("a", "ubp + bank", 0),
+        *((who, "ubp + average", int(who == "b")) for who in "ab"),
+    ):
+        folder = tmp_path / "runs/intra-subject" / subject / name / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / DESCRIPTION).touch()
+    found = trained(tmp_path, "intra-subject", ("a", "b"), 5)
+    assert {name: len(folders) for name, folders in found.items()} == {"ubp": 6, "ubp-plus": 2}
+    assert {folder.name for folder in trained(tmp_path, "intra-subject", ("a", "b"), 2)["ubp"]} == {"seed-0", "seed-1"}
+    assert set(trained(tmp_path, "intra-subject", ("a",), 5)) == {"ubp", "ubp-plus", "ubp + bank", "ubp + average"}
+
+
+def test_what_cannot_be_shown_is_refused_before_work(tmp_path):
+    make_study(tmp_path / "study", n_subjects=1)
+    page = tmp_path / "page.md"
+    page.write_text("no lines\n")
+    for change, error, message in (
+        ({"only": ["ubp", "ubp + bnk"]}, InputError, r"no configuration 'ubp \+ bnk'; expected ubp"),
+        ({"only": ["ubp + scale"], "parts": ["scale"]}, InputError, "Nothing is left to be shown"),
+        ({"report": True}, InputError, "Nothing is left to be shown"),
+        ({"into": page}, ValueError, "no lines '<!-- beyond: study -->'"),
+        ({"set": ["standardise=perhaps"]}, InputError, "perhaps"),
+    ):
+        with pytest.raises(error, match=message):
+            benchmark.run(asked(tmp_path / "study", tmp_path / "out", **change))
+    assert not (tmp_path / "out").exists()
+    plan = benchmark.Plan.of(asked(tmp_path / "study", tmp_path / "out", set=["standardise=false", "beta1=0.5"]))
+    assert [(one.standardise, one.beta1) for one in plan.base.values()] == [(False, 0.5)] * 2
+
+
+def test_a_part_alone_is_shown_without_what_it_would_be_compared_with(tmp_path):
+    make_study(tmp_path / "study", n_subjects=1)
+    few = {"seeds": 1, "epochs": [1], "only": ["ubp + bank", "ubp-plus - bank"]}
+    with pytest.raises(InputError, match="Nothing was compared"):
+        benchmark.run(asked(tmp_path / "study", tmp_path / "out", **few))
+    assert "ubp + bank" in (tmp_path / "out/beyond.md").read_text()
+
+
+def test_tables_tell_of_the_gallery_and_of_unlabelled_trials(capsys, tmp_path):
+    make_study(tmp_path / "study", n_subjects=3)
+    few = {"seeds": 1, "epochs": [1, 1], "settings": ["inter-subject"], "subjects": None, "parts": ["scale", "bank"]}
+    benchmark.run(asked(tmp_path / "study", tmp_path / "out", **few, only=["ubp", "ubp + scale", "ubp + bank"]))
+    text = (tmp_path / "out/beyond.md").read_text()
+    assert "| ubp + scale † | 3 | 1 |" in text
+    assert "| ubp | 3 | 1 |" in text
+    assert "† Aligned by unlabelled training trials of the subject." in text
+    assert f"ranked alone (inductive) among {N_TEST} test images blurred as w13; a bank for ubp + bank (w is" in text
+    table = pd.read_csv(tmp_path / "out/beyond.csv").set_index("configuration")
+    assert table["protocol"].to_dict() == {"ubp": INDUCTIVE, "ubp + scale": UNLABELLED, "ubp + bank": INDUCTIVE}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_legend_names_options_of_the_command_line(name):
+    words = flags(PARTS[name]).split()
+    known = {option for argument in app["train"].assemble_argument_collection() for option in argument.names}
+    assert words
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_colours_say_what_a_part_does_whether_added_or_removed():
+    rows = [(UBP, "ubp + bank"), (PLUS, "ubp-plus - bank")]
+    table = pd.DataFrame(rows, columns=["against", "configuration"]).assign(
+        setting="intra-subject", difference=[0.1, -0.1], difference_low=[0.05, -0.15], difference_high=[0.15, -0.05]
+    )
+    added, removed = differences_figure(table).axes
+    assert added.lines[-1].get_color() == removed.lines[-1].get_color() == HELPS
 
 
 def test_validation_never_opens_the_test_split(tmp_path, capsys):

@@ -254,6 +254,8 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, caps
 def test_a_text_file_is_refused_for_a_contrastive_job_and_bravl_for_fitting_together(text):
     with pytest.raises(InputError, match="'vanilla' does not learn from text"):
         Job("sub-01", preset("vanilla"), TrainOptions(), text=text)
+    with pytest.raises(InputError, match="bravl learns from one vector of an image and the preset 'bank' has 5"):
+        Job("sub-01", preset("bank"), METHODS["bravl"].train_options())
     pairs = Pairs(torch.randn(6, 2, 3), torch.arange(6), torch.nn.functional.normalize(torch.randn(1, 6, 4), dim=-1))
     gallery = Gallery(pairs.signals, np.arange(6), pairs.ladder[0].numpy())
     options = METHODS["bravl"].train_options(epochs=1)

@@ -334,6 +334,8 @@ def test_a_fitted_estimator_refuses_what_it_was_not_fitted_to(data):
         retriever.score(signals, features[image][:, :3])
     with pytest.raises(ValueError, match="at least 2 to rank"):
         retriever.score(signals[:2], features[[0, 0]])
+    with pytest.raises(InputError, match="'bank' mixes several blurs, and image features hold one vector a level"):
+        BrainImageRetriever(preset="bank").fit(signals, features[image])
     with pytest.raises(InputError, match="give one, or image_features"):
         retriever.retrieve(signals)
     with pytest.raises(InputError, match="expected 1 to 36"):

@@ -148,8 +148,9 @@ def test_models_that_do_not_fit_together_are_refused(other, message):
     with pytest.raises(InputError, match="tells subjects apart"):
         TogetherTrainer([make(seed, dataclasses.replace(OPTIONS, brain_encoder="atm-s")) for seed in range(2)])
     for parts, message in (
-        ({"members": 2}, "several members or an image side that learns"),
-        ({"adapter": "linear"}, "several members or an image side that learns"),
+        ({"members": 2}, "several members"),
+        ({"adapter": "linear"}, "their image side learns"),
+        ({"components": 4}, "their image side learns"),
         ({"weight_average": 0.9}, "their weights are averaged"),
     ):
         with pytest.raises(InputError, match=message):

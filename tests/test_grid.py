@@ -391,6 +391,9 @@ def test_encoders_that_tell_subjects_apart_and_early_stops_are_not_stacked():
     for options in (TrainOptions("atm-s"), TrainOptions("braindecode:EEGConformer")):
         assert not can_stack(Job("sub-01", preset("ubp"), options))
     assert not can_stack(Job("sub-01", preset("ubp"), TrainOptions(validation_concepts=5, patience=2)))
+    for parts in ({"members": 2}, {"adapter": "linear"}, {"components": 4}, {"weight_average": 0.9}):
+        assert not can_stack(Job("sub-01", preset("ubp"), TrainOptions("TSConv", **parts)))
+    assert not can_stack(Job("sub-01", preset("bank"), TrainOptions("TSConv")))
     assert can_stack(Job("sub-01", preset("ubp"), TrainOptions("TSConv")))
 
 

@@ -288,3 +288,10 @@ def test_ubp_plus_finds_images_and_not_after_shuffling(tmp_path):
         found[shuffled] = float(row["mean_percentile_rank"])
     assert found[False] > 0.8
     assert abs(found[True] - 0.5) < 0.25
+
+
+@pytest.mark.parametrize("mixture", [name for name in MIXTURE_NAMES if name != "mean"])
+def test_a_mixture_without_a_bank_is_refused(mixture):
+    with pytest.raises(InputError, match=f"mixture is '{mixture}' and the preset 'ubp' has no bank of blurs to mix"):
+        Job("sub-01", preset("ubp"), TrainOptions(mixture=mixture))
+    assert Job("sub-01", preset("bank"), TrainOptions(mixture=mixture)).preset.n_vectors == 5

@@ -96,7 +96,7 @@ class TrainOptions:
         Train on the mean of the trials of an image; False on every single trial.
     mixture : str
         How a bank of levels becomes one image vector: mean, learned (one weight a level), per-dimension or per-image.
-        Without effect where the preset has no bank.
+        Only with a preset that has a bank.
     adapter : str
         What is learned on the image side: none, linear, bottleneck or residual.
     adapter_dim : int

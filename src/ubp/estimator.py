@@ -286,6 +286,11 @@ class BrainImageRetriever(RetrievalMixin, MultiOutputMixin, RegressorMixin, Base
                 f"The image features have {n_levels} level{'s' if n_levels > 1 else ''} and the preset "
                 f"{chosen.name!r} has {len(chosen.ladder)}; choose another preset, or leave it out."
             )
+        if chosen.n_vectors > 1:
+            raise InputError(
+                f"The preset {chosen.name!r} mixes several blurs, and image features hold one vector a level; choose "
+                "another preset, or leave it out."
+            )
         return chosen
 
     def _signals(self, X: Any, reset: bool = False) -> np.ndarray:

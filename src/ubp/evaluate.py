@@ -24,7 +24,9 @@ Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 RANKS = "ranks.csv"
 INDUCTIVE = "inductive"
-UNLABELLED = "inductive, unlabelled training trials of the subject"
+UNLABELLED_TRIALS = ", unlabelled training trials of the subject"
+"""What a protocol's label says, at its end, of models whose signals are aligned by them."""
+UNLABELLED = INDUCTIVE + UNLABELLED_TRIALS
 N_BEST = 5
 LARGER_K = 5
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ubp.config import unknown
 from ubp.errors import InputError
-from ubp.evaluate import RANKS, Protocol, Ranking, rank_gallery, score
+from ubp.evaluate import INDUCTIVE, RANKS, UNLABELLED_TRIALS, Protocol, Ranking, rank_gallery, score
 from ubp.evaluate_runs import Evaluation
 from ubp.files import write_text
 from ubp.job import Job
@@ -23,9 +23,13 @@ TABLE = "transductive.csv"
 Found = list[tuple[dict[str, Any], Ranking]]
 
 
-def protocol_kind(name: str, condition: str) -> str:
-    """How a transductive score is labelled wherever it stands, such as ``transductive: csls, one by one``."""
-    return f"transductive: {name}, {CONDITIONS[condition].label}"
+def protocol_kind(name: str, condition: str, alone: str = INDUCTIVE) -> str:
+    """How a transductive score is labelled wherever it stands, such as ``transductive: csls, one by one``.
+
+    That a model is aligned by unlabelled trials, which its label `alone` says, is said at the end of this one too.
+    """
+    aligned = UNLABELLED_TRIALS if alone.endswith(UNLABELLED_TRIALS) else ""
+    return f"transductive: {name}, {CONDITIONS[condition].label}{aligned}"
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def evaluate_transductive(
             inductive.append((decoder.row | score(ranking, protocol), ranking))
             for (name, condition), rows in found.items():
                 ranking = rank_gallery(brain, test, decoder.vision, decoder.gallery, _similarity(name, condition))
-                labelled = replace(protocol, kind=protocol_kind(name, condition))
+                labelled = replace(protocol, kind=protocol_kind(name, condition, decoder.protocol))
                 rows.append((decoder.row | score(ranking, labelled), ranking))
                 if evaluation.root:
                     folder = evaluation.root / TRANSDUCTIVE_RUNS / name / condition / decoder.row["run"]

@@ -29,6 +29,9 @@ ALONE: dict[str, Callable[[TrainOptions], bool]] = {
     "their signals are drawn anew in each step": lambda options: bool(options.augment) or options.repetitions != "mean",
     "their brain encoder tells subjects apart": lambda options: options.subject_layers,
     "their first epochs are a warm-up": lambda options: options.warm_up > 0,
+    "their encoders have several members": lambda options: options.members > 1,
+    "their image side learns": lambda options: options.adapter != "none" or options.components > 0,
+    "their weights are averaged": lambda options: options.weight_average > 0,
 }
 """Why options of training are of models that are trained one by one."""
 
@@ -110,9 +113,7 @@ def common_shape(trainers: Sequence[Trainer]) -> str | None:
             if alone(trainer.options):
                 return why
     if not all(isinstance(trainer.encoder, BrainEncoder) for trainer in trainers):
-        return "their encoders have several members or an image side that learns"
-    if any(trainer.average for trainer in trainers):
-        return "their weights are averaged"
+        return "their images have a bank of blurs"
     if first.encoder.uses_subject:
         return "their brain encoder tells subjects apart"
     if first.options.patience:

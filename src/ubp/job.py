@@ -54,6 +54,16 @@ class Job:
                 f"bravl learns from images at one level and the preset {self.preset.name!r} has "
                 f"{len(self.preset.ladder)}; choose a preset with one, such as vanilla or blur."
             )
+        if self.options.kind == BRAVL and self.preset.n_vectors > 1:
+            raise InputError(
+                f"bravl learns from one vector of an image and the preset {self.preset.name!r} has "
+                f"{self.preset.n_vectors}; choose another preset, such as vanilla or blur."
+            )
+        if self.options.mixture != "mean" and self.preset.n_vectors == 1:
+            raise InputError(
+                f"mixture is {self.options.mixture!r} and the preset {self.preset.name!r} has no bank of blurs to mix; "
+                "give --preset bank as well."
+            )
         if self.text is not None and self.options.kind != BRAVL:
             raise InputError(
                 f"{self.preset.name!r} does not learn from text; leave --text out, or train the method bravl."

@@ -132,7 +132,8 @@ def preset(
         pairs that fit very well and `step` more for pairs that fit badly. `official`: the released program's
         behaviour, with its kernels (45, 45, 51 for 51 and 6), its half-strength fovea and its comparison of raw
         similarities. `ubp-smooth`, `ubp-posterior`, `ubp-learned`: the levels of `ubp` and every place between them,
-        by another rule, see `ubp.priors.PRIORS`. The other keys of `TRANSFORMATIONS`: one fixed transformation, which
+        by another rule, see `ubp.priors.PRIORS`. `bank`: crisp, weakly blurred and the levels of `ubp` at once, mixed
+        by `TrainOptions.mixture`. The other keys of `TRANSFORMATIONS`: one fixed transformation, which
         is drawn once for each image where it is random.
     width, step : int
         Kernel width in pixels of the encoder's input (odd) and its change (even). Other sizes in pixels follow it.

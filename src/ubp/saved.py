@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ubp.errors import InputError
-from ubp.evaluate import INDUCTIVE, RANKS, UNLABELLED, by_image, read_ranks
+from ubp.evaluate import RANKS, UNLABELLED_TRIALS, by_image, read_ranks
 from ubp.files import inside
 from ubp.measures import Measure
 from ubp.results import RESULTS, Results, collect_scores
@@ -193,7 +193,7 @@ def _check_same_way(found: Sequence[_Saved]) -> None:
 
 def _check_one_track(found: Sequence[_Saved]) -> None:
     """Transductive runs stand with runs of the same track alone, in whatever setting and of whatever subject."""
-    kinds = list(dict.fromkeys(one.row["protocol"] for one in found))
+    kinds = list(dict.fromkeys(_alike(one.row["protocol"]) for one in found))
     together = [kind for kind in kinds if kind.startswith("transductive")]
     if together and len(kinds) > 1:
         other = next(kind for kind in kinds if kind != together[0])
@@ -205,7 +205,7 @@ def _check_one_track(found: Sequence[_Saved]) -> None:
 
 def _alike(value: Any) -> Any:
     """A protocol as it is compared: with or without alignment every query is ranked alone, and tables name both."""
-    return value.replace(UNLABELLED, INDUCTIVE) if isinstance(value, str) else value
+    return value.replace(UNLABELLED_TRIALS, "") if isinstance(value, str) else value
 
 
 def _scores(saved: _Saved, measure: Measure) -> pd.Series:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ubp.config import SETTINGS
 from ubp.data.study import Study
+from ubp.evaluate import UNLABELLED_TRIALS
 from ubp.methods import METHODS
 from ubp.results import second_top
 from ubp.sheets import Sheet
@@ -106,12 +107,14 @@ def transductive_table(rows: pd.DataFrame, setting: str, track: str, presumes: s
             last = ("", "") if inductive else (gain, between)
             cells.append((method if inductive else "", row["known"], *scores, *seconds, *last))
     first = part.iloc[0]
+    aligned = dict.fromkeys(part.loc[part["protocol"].str.endswith(UNLABELLED_TRIALS), "method"])
     caption = (
         f"{track} presumes that {presumes}. known: which other queries are known; none is inductive, all are the whole "
         "test batch, streaming: queries come one by one in random order and those before are known, partial: those of "
         "half of the gallery, the rest being distractors. Not to be compared with inductive scores. gain is over the "
         f"inductive score, paired, in points. Chance {100 * first['top1_chance']:.1f} %; "
         f"gallery of {_each(part['gallery_size'])} images; {_each(part['repetitions'])} repetitions averaged"
+        f"{f'. Aligned by{UNLABELLED_TRIALS[1:]}: ' if aligned else ''}{', '.join(aligned)}"
     )
     seconds = (f"top-{top[3:]} %",) if top != "top1" else ()
     header = ("method", "known", "top-1 %", "95 % interval", *seconds, "gain", "95 % interval")

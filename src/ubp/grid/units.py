@@ -77,7 +77,8 @@ def can_stack(job: Job) -> bool:
     """Whether jobs like this one can be trained together at all; see :func:`ubp.fit_together.common_shape`."""
     encoder = BRAIN_ENCODERS.get(job.options.brain_encoder.lower())
     alone = any(is_alone(job.options) for is_alone in ALONE.values())
-    return encoder is not None and not encoder.uses_subject and not job.options.patience and not alone
+    alone |= encoder is None or encoder.uses_subject or job.preset.n_vectors > 1 or bool(job.options.patience)
+    return not alone
 
 
 def pays(device: str, brain_encoder: str, shape: Shape, dim: int) -> bool:
