@@ -46,7 +46,7 @@ from ubp.model import WEIGHTS, Model
 from ubp.presets import preset
 from ubp.retrieve import Retriever
 from ubp.saved import read_results
-from ubp.training_data import TrainingData, fit_alignments
+from ubp.training_data import TrainingData, fit_alignments, validation_gallery
 from ubp.uncertainty import uncertainty
 
 REAL = [name for name in ALIGNMENTS if name != "none"]
@@ -498,3 +498,13 @@ def test_models_with_subject_layers_are_saved_and_know_whose_signals_they_see(pl
     assert known.shape == unknown.shape
     assert not np.allclose(known, unknown)
     assert make_pairs(4).subject is None
+
+
+def test_a_model_for_another_subject_is_validated_as_it_is_used(study, store):
+    """Subject layers of those that were trained on do not choose the epoch for somebody who was not."""
+    for setting in config.SETTINGS:
+        about = job(setting, "none", subject_layers=True, validation_concepts=6)
+        data = TrainingData.load(study, about)
+        gallery = validation_gallery(data.validation, store, about, data.scale, data.trials)
+        assert (gallery.subject is None) == (setting == "inter-subject")
+        assert len(gallery.signals) == len(data.validation)

@@ -346,6 +346,24 @@ def test_methods_that_ranked_other_images_are_refused(tmp_path, capsys):
     assert "other test images for sub-01" in refused(capsys, "compare", first, second)
 
 
+@pytest.mark.parametrize("column", ["options", "levels"])
+def test_seeds_trained_with_other_options_are_no_seeds_of_one_method(tmp_path, column):
+    hits = planted(3, 2, {"ubp": 0.5})["ubp"]
+    seeds = [{key: value for key, value in hits.items() if key[1] == seed} for seed in range(2)]
+    for name, scores, told in (("one", seeds[0], "default"), ("other", seeds[1], "loss=siglip members=3")):
+        write(tmp_path / name, {"ubp": scores}, **{column: told})
+    found = read_results([tmp_path / "one", tmp_path / "other"], TOP1)
+    assert set(found.table["method"]) == {"ubp (one)", "ubp (other)"}
+    write(tmp_path / "same", {"ubp": seeds[1]}, **{column: "default"})
+    assert set(read_results([tmp_path / "one", tmp_path / "same"], TOP1).table["method"]) == {"ubp"}
+    write(tmp_path / "mixed", {"ubp": hits})
+    table = pd.read_csv(tmp_path / "mixed/results.csv")
+    table[column] = ["default" if seed == 0 else "members=3" for seed in table["seed"]]
+    table.to_csv(tmp_path / "mixed/results.csv", index=False)
+    with pytest.raises(InputError, match=f"different ways: {column} default and members=3; put them in folders"):
+        read_results([tmp_path / "mixed"], TOP1)
+
+
 def test_no_folder_is_refused():
     with pytest.raises(InputError, match="No folder of runs"):
         read_results([], TOP1)

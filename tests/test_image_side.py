@@ -260,8 +260,11 @@ def test_parts_are_saved_continued_and_evaluated(tiny, store, tmp_path, options)
         assert torch.equal(tensor, continued.encoder.state_dict()[name]), name
     gallery = store.vectors(job.preset.base)
     assert whole.embed_images(gallery).shape == (len(store.images), 2 * 16)
-    results = Evaluation(lambda study, about: store, ridge=False).run(find_runs(tmp_path / "whole"))
-    assert results.table["gallery_level"].tolist() == [job.preset.base.name]
+    results = Evaluation(lambda study, about: store).run(find_runs(tmp_path / "whole"))
+    assert results.table["method"].tolist() == ["ridge", "bank"]
+    assert results.table["gallery_level"].tolist() == ["crisp", job.preset.base.name]
+    assert "adapter=residual adapter_dim=16 components=24 members=2" in results.table["options"][1]
+    assert set(results.table["levels"]) == {"crisp", job.preset.base.name}
     brain = whole.embed(tiny.recording("sub-01").load("test").signals)
     assert whole.sharpness(brain).shape == (len(brain),)
 

@@ -8,17 +8,18 @@ import pytest
 from ubp.align import ALIGNMENTS
 from ubp.config import SETTINGS, TrainOptions
 from ubp.data.study import Study
+from ubp.description import DESCRIPTION
 from ubp.experiment import train
 from ubp.images.encoders import image_encoder
 from ubp.images.features import FeatureStore
 from ubp.images.levels import stored_levels
 from ubp.job import Job
 from ubp.methods import PLUS, PLUS_OF_LAYER
-from ubp.model import Model
+from ubp.model import WEIGHTS, Model
 from ubp.presets import preset
 
 QUICK = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-3}
-NAMES = ("ubp", "bank", "ubp-smooth", "ubp-learned")
+NAMES = ("ubp", "bank", "ubp-smooth", "ubp-posterior", "ubp-learned")
 OPTIONS = {
     "ubp": {},
     "ubp-plus": dict(PLUS) | PLUS_OF_LAYER,
@@ -59,16 +60,26 @@ def clean_and_poisoned(tiny_folder, tmp_path_factory):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize(
-    ("name", "options"), [*((name, OPTIONS["ubp"]) for name in NAMES), *(("bank", one) for one in OPTIONS.values())]
+    ("name", "options"),
+    [
+        *((name, OPTIONS["ubp"]) for name in NAMES),
+        *((name, one) for name in ("ubp", "bank") for one in OPTIONS.values()),
+    ],
 )
 def test_a_poisoned_test_split_changes_no_weight(clean_and_poisoned, tmp_path, name, options, setting):
-    models = []
+    models, files = [], []
     for number, (study, store) in enumerate(clean_and_poisoned):
         job = Job("sub-01", preset(name, 13, 6), TrainOptions(**{**QUICK, **options}), 0, "gabor", setting)
-        models.append(Model.load(train(study, store, job, tmp_path / str(number))))
+        folder = train(study, store, job, tmp_path / str(number))
+        models.append(Model.load(folder))
+        files.append({path.name: path.read_bytes() for path in folder.iterdir() if path.name != DESCRIPTION})
     clean, poisoned = models
     assert clean.history == poisoned.history
     found = [model.encoder.state_dict() | dict(zip(("mean", "scale"), model.scale, strict=True)) for model in models]
     for key, tensor in found[0].items():
         assert bool(tensor.isfinite().all()), key
         assert tensor.equal(found[1][key]), key
+    # what was learned beside the encoder too: temperature, prior, alignment; and what the confidence is calibrated by
+    assert WEIGHTS in files[0]
+    assert (len(files[0]) > 2) == bool(options.get("calibration_concepts"))
+    assert files[0] == files[1]

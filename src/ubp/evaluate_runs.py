@@ -1,7 +1,7 @@
 """Trained runs ranked on the test trials of their subjects, with ridge regression beside them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ubp.class_features import CLASS_FEATURES, class_gallery, class_similarity
+from ubp.config import TrainOptions
 from ubp.data.study import Study, Trials
 from ubp.description import Description
 from ubp.errors import InputError
@@ -22,6 +23,7 @@ from ubp.presets import preset
 from ubp.results import RIDGE, Results, collect
 from ubp.ridge import RidgeBaseline
 
+OWN_COLUMN = ("brain_encoder", "epochs", "batch_size", "learning_rate", "precision", "shuffle_pairs")
 StoreFor = Callable[[Study, Description], FeatureStore]
 
 
@@ -100,7 +102,9 @@ class Evaluation:
     def decoders(self, study: Study, same: list[tuple[Path, Description]], test: Trials) -> Iterator[Decoder]:
         """The ridge baseline, if it is wanted, and the models of one of :meth:`groups`, loaded one by one."""
         if self.ridge:
-            about = replace(same[0][1], preset=preset("vanilla"))
+            # crisp images are no bank to learn a mixture of
+            options = replace(same[0][1].options, mixture="mean")
+            about = replace(same[0][1], preset=preset("vanilla"), options=options)
             yield self.ridge_decoder(study, self.store_for(study, about), Job.of(about), test)
         for folder, about in same:
             model = Model.load(folder, self.device)
@@ -168,8 +172,20 @@ def row_of(study: str, method: str, job: Job, n_channels: int, run: Path) -> dic
         "batch_size": options.batch_size if options else None,
         "learning_rate": options.learning_rate if options else None,
         "precision": options.precision if options else None,
+        "levels": "/".join(level.name for level in job.preset.ladder),
+        "options": further_options(options) if options else None,
         "run": run.as_posix(),
     }
+
+
+def further_options(options: TrainOptions) -> str:
+    """Options of training that are not at their defaults and have no column of their own in a table of results."""
+    changed = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name not in OWN_COLUMN and value != field.default:
+            changed.append(f"{field.name}={'+'.join(value) if isinstance(value, tuple) else value}")
+    return " ".join(changed) or "default"
 
 
 def gallery(store: FeatureStore, test: Trials, level: Level) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -20,6 +20,8 @@ from ubp.statistics import bootstrap_interval, grand_mean
 
 RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
 RIDGE = "ridge"
+TRAINED_BY = ("brain_encoder", "epochs", "batch_size", "learning_rate", "precision", "levels", "options")
+"""What runs of one method have in common: columns of a table of results."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,21 @@ def collect_scores(found: Iterable[tuple[dict[str, Any], pd.Series]]) -> Results
                 "of other options or studies in folders of their own and evaluate each folder."
             )
         by_seed[row["seed"]] = scores
+    _check_one_way(row for row, _ in ordered)
     return Results(pd.DataFrame([row for row, _ in ordered]), hits)
+
+
+def _check_one_way(rows: Iterable[dict[str, Any]]) -> None:
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        other = first.setdefault((row["setting"], row["method"]), row)
+        for name in TRAINED_BY:
+            if row.get(name) != other.get(name):
+                raise InputError(
+                    f"Runs of {row['method']} ({row['setting']}) were trained in different ways: "
+                    f"{name.replace('_', ' ')} {other.get(name)} and {row.get(name)}; put them in folders of their own "
+                    "and evaluate each folder."
+                )
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:

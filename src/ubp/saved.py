@@ -12,14 +12,11 @@ from ubp.errors import InputError
 from ubp.evaluate import RANKS, UNLABELLED_TRIALS, by_image, read_ranks
 from ubp.files import inside
 from ubp.measures import Measure
-from ubp.results import RESULTS, Results, collect_scores
+from ubp.results import RESULTS, TRAINED_BY, Results, collect_scores
 
 TEXTS = ("study", "setting", "subject", "method", "run", "gallery_level", "query", "protocol")
 NUMBERS = ("seed", "gallery_size", "repetitions", "top1")
-OPTIONS = (
-    *("brain_encoder", "vision_encoder", "channels", "window"),
-    *("epochs", "batch_size", "learning_rate", "precision", "gallery_level"),
-)
+OPTIONS = (*TRAINED_BY, "vision_encoder", "channels", "window", "gallery_level")
 SAME_WAY = ("gallery_size", "query", "repetitions", "protocol")
 
 

@@ -25,7 +25,7 @@ HistoryRow = dict[str, float | int]
 
 @dataclass
 class Best:
-    """The best epoch so far by validation: its number, its score, and encoder, temperature and prior after it."""
+    """The best epoch so far by validation, after a warm-up: its number, its score, and what was learned after it."""
 
     epoch: int = 0
     score: float = -math.inf
@@ -151,7 +151,7 @@ class BaseTrainer(ABC):
         similarity = cosine_similarity(embed(self.final_encoder, gallery.signals, gallery.subject), vision)
         rank = ranks(similarity, gallery.target)
         score = mean_reciprocal_rank(rank)
-        if score > self.best.score:
+        if score > self.best.score and self.epoch >= self.options.warm_up:
             fitted = {name: tensor.detach().clone() for name, tensor in self.fitted().items()}
             self.best = Best(self.epoch + 1, score, fitted)
         n_gallery = len(gallery.vision)

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from ubp.align import MOST_TRIALS, Alignment, align_rows, fit_alignment
+from ubp.config import SETTINGS
 from ubp.data.selection import Selection
 from ubp.data.study import Study, Trials
 from ubp.errors import InputError
@@ -183,11 +184,15 @@ def validation_gallery(
     training: Trials,
     alignment: Mapping[str, Alignment] | None = None,
 ) -> Gallery:
-    """Validation trials as queries among their own images."""
+    """Validation trials as queries among their own images.
+
+    A model for a subject that it was not trained on is validated as it will be used: not told whose signals they are.
+    """
     images, target = np.unique(np.array(trials.images), return_inverse=True)
     vision = store.vectors(job.preset.base, [str(image) for image in images])
     subject, signals = subject_numbers(trials, training), torch.from_numpy(trials.signals)
+    told = subject if job.setting == SETTINGS[0] else None
     if alignment:
         signals = signals.clone()
         align_rows(signals, np.array(trials.subjects), alignment)
-    return Gallery((signals - scale[0]) / scale[1], target, vision, subject)
+    return Gallery((signals - scale[0]) / scale[1], target, vision, told)
