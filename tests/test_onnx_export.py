@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +28,8 @@ N_CHANNELS, N_TIMES = 5, 160
 skip_slow = pytest.mark.skipif("UBP_SLOW_TESTS" not in os.environ, reason="slow; set UBP_SLOW_TESTS to run it")
 
 
-def make(name, n_channels=N_CHANNELS, n_times=N_TIMES):
-    return make_model(name, n_channels, n_times, embed_dim=24)
+def make(name, n_channels=N_CHANNELS, n_times=N_TIMES, **options):
+    return make_model(name, n_channels, n_times, embed_dim=24, **options)
 
 
 @cache
@@ -69,6 +70,56 @@ def test_onnx_gives_what_torch_gives(name):
             assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
             different.add(found[0, 0].item())
     assert len(different) == 4 * (4 if known else 1)
+
+
+PARTS = {
+    "members": ({"subject_layers": True, "members": 2}, True),
+    "adapter": ({"subject_layers": True, "adapter": "residual", "components": 9, "members": 2}, True),
+    "both tables": ({"brain_encoder": "atm-s+tsconv", "subject_layers": True}, True),
+    "one of two": ({"brain_encoder": "tsconv+atm-s"}, True),
+    "scale": ({"alignment": "scale"}, False),
+    "euclidean": ({"alignment": "euclidean", "members": 2}, False),
+    "riemannian": ({"alignment": "riemannian", "subject_layers": True, "adapter": "linear"}, True),
+    "tokens": ({"alignment": "euclidean", "brain_encoder": "atm-s"}, True),
+    "bravl": ({"alignment": "euclidean", "brain_encoder": BRAVL}, False),
+}
+"""Options of training, and whether the file has an input for the subject."""
+
+
+@pytest.mark.parametrize("setting", ["intra-subject", "inter-subject"])
+@pytest.mark.parametrize("case", PARTS)
+def test_subject_layers_wherever_they_are_and_alignments_are_in_the_file(case, setting, tmp_path):
+    options, known = PARTS[case]
+    options = {"brain_encoder": "tsconv"} | options
+    model = make(options.pop("brain_encoder"), setting=setting, **options)
+    about, out = model.description, tmp_path / "a.onnx"
+    model.save(tmp_path / "model")
+    assert export_onnx(tmp_path / "model", out) <= TOLERANCE
+    session = session_of(out.read_bytes())
+    assert [one.name for one in session.get_inputs()] == ["signals", "subject"][: 1 + known]
+    assert session.get_modelmeta().custom_metadata_map["aligned_as"] == (about.subject if about.aligned else "")
+    signals = (np.random.default_rng(4).standard_normal((3, N_CHANNELS, N_TIMES)) * 2e-6).astype(np.float32)
+    different = set()
+    for number in (*range(len(about.trained_on)), -1) if known else (None,):
+        given = {} if number is None else {"subject": np.full(3, number, np.int64)}
+        found = session.run(None, {"signals": signals, **given})[0]
+        owner = about.subject if number in (None, -1) else about.trained_on[number]
+        ready = signals
+        if about.aligned:
+            alignment = model.alignment[owner]
+            ready = (alignment.matrix.numpy() @ (signals - alignment.centre.numpy())).astype(np.float32)
+        expected = model.embed(ready, "sub-09" if number == -1 else owner, aligned=True)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+        different.add(found[0, 0].item())
+    assert len(different) == (1 + len(about.trained_on) if known else 1)
+
+
+def test_a_file_with_the_alignment_of_somebody_else_is_not_taken():
+    model = make("tsconv", alignment="euclidean")
+    other = replace(model, alignment=dict.fromkeys(model.alignment, model.alignment["sub-01"]))
+    with pytest.raises(InputError) as caught:
+        largest_difference(model, encoder_onnx(other))
+    one_sentence(caught, "differs from torch by")
 
 
 def test_subjects_may_differ_within_a_batch():

@@ -1,4 +1,4 @@
-"""A model's brain encoder, and the scaling of its channels, as one ONNX graph."""
+"""A model's brain encoder, and what is done to its signals first, as one ONNX graph."""
 
 import json
 import logging
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ubp.brain.base import SignalEncoder
 from ubp.errors import InputError
 from ubp.model import ENCODERS, Model
 from ubp.randomness import seeded
@@ -22,17 +23,24 @@ FORMAT = 1
 
 
 class RawEncoder(nn.Module):
-    """Raw signals to embeddings: ``encoder((x - mean) / deviation)``, and perhaps whose they are.
+    r"""Raw signals to embeddings, and perhaps whose they are.
+
+    .. math:: h = f\Bigl(\frac{A_s (x - m_s) - \mu}{\sigma}, s\Bigr)
+
+    Without an alignment :math:`A_s = I` and :math:`m_s = 0`.
 
     Parameters
     ----------
     model : Model
-        Its weights are copied, to the CPU. A table of subjects gets a row of zeros at its end, so that the subject
-        -1 is an unseen one.
+        Its weights are copied, to the CPU. Every table of subjects gets a row of zeros at its end, so that the subject
+        -1 is an unseen one; the alignments are those of the training subjects and, at the end, of the model's subject.
+        An encoder without such a table takes all signals for those of the model's subject.
     """
 
     mean: Tensor
     deviation: Tensor
+    centre: Tensor
+    matrix: Tensor
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -45,15 +53,24 @@ class RawEncoder(nn.Module):
             if parametrize.is_parametrized(module):
                 for name in list(module.parametrizations):  # type: ignore[arg-type]
                     parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-        own = getattr(encoder, "own", None)
-        if isinstance(own, Tensor):
-            encoder.own = nn.Parameter(torch.cat([own.detach(), torch.zeros_like(own[:1])]))
+        tables = subject_tables(encoder)
+        for part, own in tables:
+            part.own = nn.Parameter(torch.cat([own.detach(), torch.zeros_like(own[:1])]))
         self.encoder = encoder.requires_grad_(False)
+        self.aligns = bool(model.alignment)
+        if self.aligns:
+            about = model.description
+            alignments = [model.alignment[who] for who in (*(about.trained_on if tables else ()), about.subject)]
+            self.register_buffer("centre", torch.stack([alignment.centre for alignment in alignments]))
+            self.register_buffer("matrix", torch.stack([alignment.matrix for alignment in alignments]))
         self.register_buffer("mean", model.scale[0].float())
         self.register_buffer("deviation", model.scale[1].float())
 
     def forward(self, signals: Tensor, subject: Tensor | None = None) -> Tensor:
         """Embeddings (batch, embed_dim) of signals (batch, n_channels, n_times) in the unit of training."""
+        if self.aligns:
+            row = 0 if subject is None else subject
+            signals = self.matrix[row] @ (signals - self.centre[row])
         scaled = (signals - self.mean) / self.deviation
         embedding: Tensor = self.encoder(scaled) if subject is None else self.encoder(scaled, subject)
         return embedding
@@ -108,7 +125,9 @@ def metadata(model: Model) -> dict[str, str]:
         `format`, `method`, `study`, `brain_encoder`, `channels` (JSON list, in order), `sfreq` (Hz) and `tmin` (s) or
         nothing, `n_times`, `embedding_dim`, `image_encoder` and `image_encoder_fingerprint` (whose vectors it matches),
         `gallery_level` (blur of the images to compare with), `subjects` (JSON list; `subject` counts from 0 in it),
-        `model_identity` (digest of all that decides the weights) and `ubp_version`.
+        `aligned_as` (subject as whose signals are aligned that are of nobody in `subjects`, or all of them where there
+        is no input `subject`; nothing where the model does not align), `model_identity` (digest of all that decides
+        the weights) and `ubp_version`.
     """
     about = model.description
     return {
@@ -125,14 +144,22 @@ def metadata(model: Model) -> dict[str, str]:
         "image_encoder_fingerprint": about.vision_fingerprint,
         "gallery_level": about.preset.base.name,
         "subjects": json.dumps(about.trained_on),
+        "aligned_as": about.subject if model.alignment else "",
         "model_identity": about.identity(),
         "ubp_version": about.versions.get("ubp", ""),
     }
 
 
 def knows_subjects(model: Model) -> bool:
-    """Whether the encoder has a vector for each training subject."""
-    return model.encoder.uses_subject and getattr(model.encoder, "own", None) is not None
+    """Whether the encoder, or a part of it, has weights of each training subject."""
+    return bool(subject_tables(model.encoder))
+
+
+def subject_tables(encoder: nn.Module) -> list[tuple[SignalEncoder, Tensor]]:
+    """Parts of an encoder that have weights of each training subject, and these, one row a subject."""
+    parts = [part for part in encoder.modules() if isinstance(part, SignalEncoder) and part.uses_subject]
+    tables = [(part, getattr(part, "own", None)) for part in parts]
+    return [(part, own) for part, own in tables if isinstance(own, Tensor)]
 
 
 def _embedding_dim(model: Model) -> int:

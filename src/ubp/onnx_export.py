@@ -29,12 +29,16 @@ write_answer(*map(pathlib.Path, sys.argv[1:]))
 
 
 def export_onnx(folder: Path | str, out: Path | str) -> float:
-    """Write the brain encoder of a model as ONNX, and the scaling of its channels with it.
+    """Write the brain encoder of a model as ONNX, and the alignment and the scaling of its signals with it.
 
-    Inputs are ``signals``, float32 (batch, n_channels, n_times) in the unit of training, and for an encoder that knows
-    subjects ``subject``, int64 (batch,): the number of each trial's training subject, -1 for an unseen one. The output
-    is ``embedding``, float32 (batch, embedding_dim), what :meth:`ubp.model.Model.embed` gives. The metadata
+    Inputs are ``signals``, float32 (batch, n_channels, n_times) in the unit of training, and for an encoder any part of
+    which knows subjects ``subject``, int64 (batch,): the number of each trial's training subject, -1 for an unseen one.
+    The output is ``embedding``, float32 (batch, embedding_dim), what :meth:`ubp.model.Model.embed` gives. The metadata
     of the file say what it needs: see :func:`ubp.onnx_encoder.metadata`.
+
+    A model that aligns signals does so in the graph: signals of a training subject as that subject's where there is an
+    input ``subject``, all others as those of the subject that the model is for. To align signals of somebody whom the
+    model does not know by themselves, use :meth:`ubp.retrieve.Retriever.retrieve`.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ def export_onnx(folder: Path | str, out: Path | str) -> float:
     _need()
     model = Model.load(folder)
     # torch's exporter is known to crash on some of braindecode's models
-    data = _elsewhere(folder) if model.description.options.brain_encoder.startswith(PREFIX) else encoder_onnx(model)
+    data = _elsewhere(folder) if PREFIX in model.description.options.brain_encoder.lower() else encoder_onnx(model)
     difference = largest_difference(model, data)
     with atomic_file(out) as handle:
         handle.write(data)
@@ -81,7 +85,6 @@ def largest_difference(model: Model, data: bytes) -> float:
     import onnxruntime
 
     about, random = model.description, np.random.default_rng(SEED)
-    mean, deviation = (part.numpy() for part in model.scale)
     name, worst = about.options.brain_encoder, 0.0
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -101,13 +104,14 @@ def largest_difference(model: Model, data: bytes) -> float:
         raise unusable from error
     for size in BATCHES:
         noise = random.standard_normal((size, len(about.channels), about.n_times))
-        signals = (noise * deviation + mean).astype(np.float32)
         for number in (*range(len(about.trained_on)), UNSEEN) if knows_subjects(model) else (None,):
             who = about.subject if number is None else _name(about, number)
+            aligned_as = about.subject if number in (None, UNSEEN) else who
+            signals = _raw(model, noise, aligned_as)
             given: dict[str, np.ndarray] = {"signals": signals}
             if number is not None:
                 given["subject"] = np.full(size, number, np.int64)
-            found, expected = run(given), model.embed(signals, who)
+            found, expected = run(given), model.embed(model.align(signals, aligned_as), who, aligned=True)
             if found.shape != expected.shape:
                 raise InputError(
                     f"The brain encoder {name!r} as ONNX gives embeddings of shape {found.shape}, expected "
@@ -121,6 +125,16 @@ def largest_difference(model: Model, data: bytes) -> float:
             f"most {TOLERANCE:g}, so nothing is written; choose a model with another one."
         )
     return worst
+
+
+def _raw(model: Model, noise: np.ndarray, subject: str) -> np.ndarray:
+    """Signals of a subject that the model would align and scale to this noise, float32."""
+    mean, deviation = (part.numpy() for part in model.scale)
+    signals = noise * deviation + mean
+    if model.alignment:
+        alignment = model.alignment[subject]
+        signals = np.linalg.solve(alignment.matrix.double().numpy(), signals) + alignment.centre.numpy()
+    return np.asarray(signals, np.float32)
 
 
 def _name(about: Description, number: int) -> str:
