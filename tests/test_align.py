@@ -359,7 +359,7 @@ def test_signals_of_known_subjects_are_aligned_as_theirs(retriever, study):
     np.testing.assert_allclose(found.similarity, unit @ retriever._images.T, atol=1e-5)
     assert not any("ligned" in note for note in found.notes)
     unnamed = retriever.retrieve(test)
-    assert any("Aligned as signals of sub-02: --subject" in note for note in unnamed.notes)
+    assert any("Aligned as signals of sub-02: `ubp retrieve --subject`" in note for note in unnamed.notes)
 
 
 def test_signals_of_somebody_unknown_are_aligned_by_themselves_or_refused(retriever, study, runs, common):

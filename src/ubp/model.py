@@ -78,14 +78,24 @@ class Model:
         who = self.description.subject if subjects is None else subjects
         names = np.array([who] * len(signals) if isinstance(who, str) else who)
         for name in sorted(set(names.tolist())):
-            if name not in self.alignment:
-                raise InputError(
-                    f"The model aligns signals of {', '.join(self.alignment)} and has no alignment of {name!r}; give "
-                    "trials to align them by, as Retriever.retrieve does, or train with the alignment none."
-                )
+            self.check_aligns(name)
         aligned = torch.from_numpy(np.array(signals, np.float32))
         align_rows(aligned, names, self.alignment)
         return aligned.numpy()
+
+    def check_aligns(self, subject: str) -> None:
+        """Refuse a subject whose signals the model cannot align, if it aligns any.
+
+        Raises
+        ------
+        InputError
+            When the model aligns signals and has no alignment of the subject.
+        """
+        if self.alignment and subject not in self.alignment:
+            raise InputError(
+                f"The model aligns signals of {', '.join(self.alignment)} and has no alignment of {subject!r}; give "
+                "trials to align them by, as Retriever.retrieve does, or train with the alignment none."
+            )
 
     def embed(self, signals: np.ndarray, subject: str | None = None, aligned: bool = False) -> np.ndarray:
         """Brain embeddings of signals.

@@ -133,16 +133,38 @@ class Retriever:
         queries = adapt(given, self.model, average, multiply)
         if isinstance(signals, Path | str) and Path(signals).is_dir() and split == "train":
             queries = replace(queries, notes=(*queries.notes, TRAINED))
-        alignment, note = self._alignment(given, multiply)
+        alignment, note = self.alignment(given, multiply)
         return self.rank(replace(queries, notes=(*queries.notes, *note)), given.subject, alignment)
 
-    def _alignment(self, given: GivenSignals, multiply: float) -> tuple[Alignment | None, tuple[str, ...]]:
-        """The alignment of somebody the model does not know, fitted on all trials given; and what is to be said."""
+    def alignment(self, given: GivenSignals, multiply: float = 1.0) -> tuple[Alignment | None, tuple[str, ...]]:
+        """How signals are aligned that nobody prepared for the model, and what is to be said of it.
+
+        Parameters
+        ----------
+        given : GivenSignals
+        multiply : float
+            What the signals are multiplied by first.
+
+        Returns
+        -------
+        alignment : Alignment or None
+            Of somebody the model does not know, fitted on the trials given; None where the model has one of its own
+            for them, or aligns nothing.
+        notes : tuple of str
+
+        Raises
+        ------
+        InputError
+            When the model does not know whose they are, and they are too few to align them by.
+        """
         about, who = self.model.description, given.subject
         if not self.model.alignment:
             return None, ()
         if who is None:
-            return None, (f"Aligned as signals of {about.subject}: --subject says that they are of somebody else.",)
+            note = (
+                f"Aligned as signals of {about.subject}: `ubp retrieve --subject` says that they are of somebody else."
+            )
+            return None, (note,)
         if who in self.model.alignment:
             return None, ()
         n = len(given.names)
@@ -155,6 +177,27 @@ class Retriever:
         alignment = fit_alignment(about.options.alignment, adapt(some, self.model, multiply=multiply).signals)
         note = f"Aligned by {min(n, MOST_TRIALS)} of these {n} trials, without their images, as the model does not know"
         return alignment, (f"{note} {who}: a trial's ranks depend on the others (transductive).",)
+
+    def embed(self, queries: Queries, subject: str | None = None, alignment: Alignment | None = None) -> np.ndarray:
+        """Brain embeddings of signals that are as the model needs them, see :meth:`ubp.model.Model.embed`.
+
+        Parameters
+        ----------
+        queries : Queries
+        subject : str, optional
+            Whose they are; by default the model's subject.
+        alignment : Alignment, optional
+            For a subject that the model does not know, if it aligns signals.
+
+        Raises
+        ------
+        InputError
+            When the model aligns signals, and neither knows the subject nor is given an alignment.
+        """
+        signals = queries.signals
+        if alignment is not None:
+            signals = alignment(torch.from_numpy(signals)).numpy()
+        return self.model.embed(signals, subject, aligned=alignment is not None)
 
     def rank(
         self,
@@ -173,20 +216,17 @@ class Retriever:
         alignment : Alignment, optional
             For a subject that the model does not know, if it aligns signals.
         brain : array of shape (n, embed_dim), optional
-            What :meth:`ubp.model.Model.embed` gave for them; by default it is asked.
+            What :meth:`embed` gave for them; by default it is asked.
 
         Raises
         ------
         InputError
             When the model aligns signals, and neither knows the subject nor is given an alignment.
         """
-        signals = queries.signals
-        if alignment is not None:
-            signals = alignment(torch.from_numpy(signals)).numpy()
         # to wake another thread costs more than a query takes, and much more where cores are busy
         with one_torch_thread() if len(queries.signals) <= FEW else contextlib.nullcontext():
             if brain is None:
-                brain = self.model.embed(signals, subject, aligned=alignment is not None)
+                brain = self.embed(queries, subject, alignment)
             directions = unit(brain)
             similarity = _products(directions, self._images)
         notes = list(queries.notes)

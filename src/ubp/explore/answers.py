@@ -36,7 +36,7 @@ class Answered:
 def answer(source: Source, queries: Queries) -> Answered:
     """Let a model answer queries of a source."""
     subject = source.given.subject
-    brain = source.retriever.model.embed(queries.signals, subject)
+    brain = source.retriever.embed(queries, subject, source.alignment)
     found = source.retriever.rank(queries, subject, brain=brain)
     column = {image: place for place, image in enumerate(found.gallery)}
     target = np.array([column.get(image, -1) for image in queries.images])

@@ -7,7 +7,7 @@ import numpy as np
 
 from ubp.data.study import Study
 from ubp.description import Description
-from ubp.evaluate import Protocol, Ranking, score
+from ubp.evaluate import INDUCTIVE, UNLABELLED, Protocol, Ranking, score
 from ubp.explore.answers import Answered
 from ubp.explore.sources import EACH, Source
 from ubp.images.blur import Blur
@@ -19,7 +19,15 @@ PURPOSES = (
     "for pairs that fit badly",
 )
 ALONE = ("of training, and of the gallery",)
-INDUCTIVE = "every query is ranked alone, nothing is fitted on the test trials"
+TRANSDUCTIVE = "transductive"
+EXPLAINED = {
+    INDUCTIVE: "every query is ranked alone, nothing is fitted on the test trials",
+    UNLABELLED: "every query is ranked alone, nothing is fitted on the test trials; the signals are aligned by "
+    "training trials of {subject}, without their images",
+    TRANSDUCTIVE: "the signals are aligned by these trials, without their images, so a query's ranks depend on the "
+    "others",
+}
+"""What each kind of protocol means."""
 
 
 def settings(about: Description) -> list[tuple[str, str]]:
@@ -105,6 +113,15 @@ def scores(source: Source, repetitions: str, answered: Answered, k: int) -> dict
 _PARTS = {"value": "", "low": "_low", "high": "_high", "chance": "_chance"}
 
 
+def _kind(source: Source) -> str:
+    """What the model knows of whose trials these are, in the words of `ubp evaluate`."""
+    about = source.retriever.model.description
+    if source.alignment is not None:
+        return TRANSDUCTIVE
+    own = source.given.subject in (None, about.subject)
+    return UNLABELLED if own and about.uses_unlabelled else INDUCTIVE
+
+
 def protocol(source: Source, answered: Answered) -> str:
     """In one line: what was ranked, among what, and how."""
     found = answered.found
@@ -114,8 +131,9 @@ def protocol(source: Source, answered: Answered) -> str:
         query = "single trials"
     else:
         query = f"means of {low} repetitions" if low == high else f"means of {low} to {high} repetitions"
+    kind = _kind(source)
     whose = f"test trials of {source.title}" if source.from_study else f"your recording {source.title}"
     return (
         f"{len(answered.queries.names)} queries ({query}, {whose}) among {len(found.gallery)} test images at level "
-        f"{about.preset.base.name}; inductive: {INDUCTIVE}."
+        f"{about.preset.base.name}; {kind}: {EXPLAINED[kind].format(subject=about.subject)}."
     )

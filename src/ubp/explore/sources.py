@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ubp.adapt import Queries, adapt, find_channels
+from ubp.align import Alignment
 from ubp.curve import default_repetitions
 from ubp.data.given import GivenSignals, given_recording
 from ubp.data.selection import choose_repetitions
@@ -39,6 +40,8 @@ class Source:
         What the signals are multiplied by first.
     notes : tuple of str
         What a reader must know.
+    alignment : Alignment, optional
+        Fitted on these trials, of somebody whom a model that aligns signals does not know.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Source:
     from_study: bool = True
     multiply: float = 1.0
     notes: tuple[str, ...] = ()
+    alignment: Alignment | None = None
 
     @property
     def repetitions(self) -> tuple[str, ...]:
@@ -145,6 +149,7 @@ def study_sources(study: Study, everything: Retriever) -> tuple[dict[str, Source
             if not given.names:
                 raise InputError(f"{given.where} holds no trial; expected at least one.")
             find_channels(given, about)
+            everything.model.check_aligns(subject)
             images = tuple(sorted(set(given.images)))
             retriever = Retriever(everything.model, everything.gallery.select(images), everything.calibration)
         except InputError as error:
@@ -179,7 +184,7 @@ def uploaded_source(name: str, title: str, given: GivenSignals, retriever: Retri
     Raises
     ------
     InputError
-        When the model cannot take it.
+        When the model cannot take it, or too few trials are there to align somebody by whom it does not know.
     """
     notes = ["Nobody checked whether the model was trained on these trials."]
     if len(given.names) > MOST_TRIALS:
@@ -201,4 +206,5 @@ def uploaded_source(name: str, title: str, given: GivenSignals, retriever: Retri
         read=read,
         bads=(),
     )
-    return Source(name, title, kept, retriever, False, 1.0, (*notes, *found.notes))
+    alignment, aligned = retriever.alignment(kept)
+    return Source(name, title, kept, retriever, False, 1.0, (*notes, *found.notes, *aligned), alignment)
