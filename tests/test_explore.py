@@ -27,12 +27,14 @@ from ubp.experiment import train
 from ubp.explore import sources
 from ubp.explore.answers import most, nearest, ranked_above
 from ubp.explore.embedding_map import embedding_map
-from ubp.explore.facts import marks, shortened
+from ubp.explore.facts import PURPOSES, marks, shortened
 from ubp.explore.head_map import flat, head_map
 from ubp.explore.kept import Kept
 from ubp.explore.pictures import Pictures
 from ubp.explore.session import KEPT_UPLOADS, Session
 from ubp.images.blur import Blur, blur
+from ubp.images.encoders import image_encoder
+from ubp.images.features import FeatureStore
 from ubp.images.load import load_image
 from ubp.job import Job
 from ubp.presets import Preset, preset
@@ -258,6 +260,27 @@ def test_marks_say_what_the_models_levels_are_for():
     assert "gallery" in official[45]
     assert [mark["width"] for mark in marks(preset("vanilla"))] == [1]
     assert marks(preset("grayscale")) == []
+
+
+def test_marks_of_longer_ladders_go_by_the_side_of_the_middle(explored, tmp_path):
+    longer = Preset("longer", tuple(Blur(width) for width in (3, 7, 13, 13, 19)), rule="smooth")
+    store = FeatureStore.build(
+        explored.study.image_folder,
+        explored.study.images(),
+        image_encoder("gabor"),
+        longer.ladder,
+        root=explored.common.store,
+        quiet=True,
+    )
+    job = Job("sub-01", longer, replace(OPTIONS, epochs=1))
+    folder = train(explored.study, store, job, tmp_path)
+    found = Session.open(folder, explored.study.root, common=explored.common).overview()
+    less, base, more = PURPOSES
+    expected = {3: less, 7: less, 13: f"{base}, {more}", 19: more}
+    assert {mark["width"]: mark["purpose"] for mark in marks(longer)} == expected
+    assert found["blur"]["marks"] == marks(longer)
+    twice = Preset("twice", tuple(Blur(width) for width in (3, 3, 7, 9, 9)), rule="smooth")
+    assert [mark["purpose"] for mark in marks(twice)] == [less, base, more]
 
 
 def test_a_level_of_the_model_is_shown_as_it_is_and_others_in_proportion(session, explored):

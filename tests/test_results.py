@@ -7,6 +7,7 @@ from ubp.data.study import Study
 from ubp.errors import InputError
 from ubp.evaluate import larger_k
 from ubp.images.blur import Blur
+from ubp.images.levels import Bank, Mean
 from ubp.presets import Preset, preset
 from ubp.results import Results
 from ubp.statistics import bootstrap_interval
@@ -70,6 +71,15 @@ def test_ladders_must_increase_and_presets_have_the_published_kernels():
     with pytest.raises(InputError, match="increasing blur"):
         Preset("mine", (Blur(57), Blur(51), Blur(45)))
     assert Preset.from_dict(preset("official").to_dict()) == preset("official")
+
+
+def test_the_levels_of_a_preset_have_as_many_vectors_each():
+    two, three = Bank((Blur(1), Blur(3))), Bank((Blur(1), Blur(3), Blur(5)))
+    for ladder, counts in (((Blur(1), two, Blur(5)), "1, 2, 1"), ((two, three, two), "2, 3, 2")):
+        with pytest.raises(InputError, match=f"preset 'mine' have {counts} vectors of an image; expected as many"):
+            Preset("mine", ladder)
+    assert Preset("mine", (two, Bank((Blur(3), Blur(5))), Bank((Blur(5), Blur(7))))).n_vectors == 2
+    assert Preset("mine", (Blur(1), Mean((Blur(3), Blur(5))), Blur(5))).n_vectors == 1
 
 
 def test_the_larger_k_is_5_or_the_smallest_gallery_of_a_subject(tmp_path):

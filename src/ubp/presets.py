@@ -50,7 +50,7 @@ class Preset:
     name : str
     ladder : tuple of Level
         One level (the same for all pairs) or three (less, base, more) with increasing blur; for rules other than
-        three-step any odd number of at least 3.
+        three-step any odd number of at least 3. Banks are mixed with no other level, and have one size.
     compare : {"smoothed", "raw"}
         See :class:`ubp.prior.BlurPrior`.
     confidence, weight : float
@@ -79,6 +79,12 @@ class Preset:
         widths = [level.width for level in self.ladder if isinstance(level, Blur)]
         if widths != sorted(widths):
             raise InputError(f"The ladder of preset {self.name!r} has widths {widths}; expected increasing blur.")
+        counts = [_n_vectors(level) for level in self.ladder]
+        if len(set(counts)) > 1:
+            raise InputError(
+                f"The levels of preset {self.name!r} have {', '.join(map(str, counts))} vectors of an image; expected "
+                "as many at each, so make all of them banks of one size or none."
+            )
 
     @property
     def base(self) -> Level:
@@ -88,7 +94,7 @@ class Preset:
     @property
     def n_vectors(self) -> int:
         """Vectors that a pair has of its image at once: those of a bank, else 1."""
-        return len(self.base.levels) if isinstance(self.base, Bank) else 1
+        return _n_vectors(self.base)
 
     @property
     def dynamic(self) -> bool:
@@ -114,6 +120,10 @@ class Preset:
             raise InputError(f"{where} has no ladder; expected a list of levels.")
         ladder = tuple(level_from_dict(level, f"{where} ladder") for level in content["ladder"])
         return from_mapping(cls, {**content, "ladder": ladder}, where)
+
+
+def _n_vectors(level: Level) -> int:
+    return len(level.levels) if isinstance(level, Bank) else 1
 
 
 def preset(

@@ -56,12 +56,14 @@ def settings(about: Description) -> list[tuple[str, str]]:
 
 
 def marks(preset: Preset) -> list[dict[str, Any]]:
-    """Widths of the model's levels of blur, and what each is for."""
-    purposes = PURPOSES if preset.dynamic else ALONE
-    found: dict[int, list[str]] = {}
+    """Widths of the model's levels of blur, and what each is for; levels on one side of the middle are for the same."""
+    less, base, more = PURPOSES if preset.dynamic else ALONE * 3
+    side = len(preset.ladder) // 2
+    purposes = [less] * side + [base] + [more] * side
+    found: dict[int, dict[str, None]] = {}
     for level, purpose in zip(preset.ladder, purposes, strict=True):
         if isinstance(level, Blur):
-            found.setdefault(level.width, []).append(purpose)
+            found.setdefault(level.width, {})[purpose] = None
     return [{"width": width, "purpose": ", ".join(found[width])} for width in sorted(found)]
 
 
