@@ -13,7 +13,7 @@ the configuration one after the other.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from beyond_parts import (
     PLUS,
     PLUS_PARTS,
     REPETITIONS,
+    SHARED,
     SHUFFLED,
     SUBJECTS,
     TIME,
@@ -69,14 +70,26 @@ def build_stores(
 def what_is_there(study: Study, subjects: Sequence[str], setting: str, layer: str | None) -> set[str]:
     """What parts may need, of what the study has."""
     recordings = [study.recording(subject) for subject in subjects]
-    train = [one.trials[one.trials["split"] == "train"] for one in recordings]
+    together = setting != SETTINGS[0]
+    images = {
+        subject: one.trials.loc[one.trials["split"] == "train", "image"] for subject, one in study.recordings.items()
+    }
+    trained_on = {one for one in images if set(subjects) != {one}} if together else set(subjects)
+    distinct = {subject: one.drop_duplicates() for subject, one in images.items()}
     found = {
         LAYER: layer is not None,
         TIME: min(one.header.shape[2] for one in recordings) > 1,
-        SUBJECTS: setting != SETTINGS[0],
-        REPETITIONS: min(trials["image"].value_counts().min() for trials in train) > 1,
+        SUBJECTS: together,
+        SHARED: together and all(_shared(distinct, subject) for subject in subjects),
+        REPETITIONS: min((images[one].value_counts().min() for one in trained_on), default=0) > 1,
     }
     return {name for name, there in found.items() if there}
+
+
+def _shared(images: Mapping[str, pd.Series], held_out: str) -> bool:
+    """Whether two of the other subjects saw one image."""
+    others = [seen for subject, seen in images.items() if subject != held_out]
+    return bool(others) and bool(pd.concat(others).duplicated().any())
 
 
 def check_names(names: Sequence[str], plus: Sequence[str], parts: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from ubp.presets import Preset, preset
 UBP, PLUS = "ubp", "ubp-plus"
 SHUFFLED = ", shuffled"
 LAYER, TIME, SUBJECTS, REPETITIONS = "an intermediate layer", "time", "several subjects", "repetitions"
+SHARED = "images that several training subjects saw"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Part:
         Blur of the images, instead of `ubp`'s.
     needs : str, optional
         What must be there for it to act: an intermediate layer, time (more than one sample in a trial), several
-        subjects (training on them together) or repetitions (of every training image).
+        subjects (training on them together), images that several of these saw, or repetitions (of every training
+        image).
     """
 
     what: str
@@ -153,7 +155,7 @@ PARTS: dict[str, Part] = {
         "the same about the geometric mean covariance", {"alignment": "riemannian"}, needs=SUBJECTS
     ),
     "subject layers": Part("a linear map of channels for each subject", {"subject_layers": True}, needs=SUBJECTS),
-    "all positives": Part("all signals of an image match it", {"positives": "image"}, needs=SUBJECTS),
+    "all positives": Part("all signals of an image match it", {"positives": "image"}, needs=SHARED),
     "warm-up": Part(
         "the first epoch matches distributions of embeddings (MMD), not pairs", {"warm_up": 1}, needs=SUBJECTS
     ),

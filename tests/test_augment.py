@@ -160,6 +160,9 @@ def test_several_are_applied_in_the_order_of_the_table():
         (["noise=nan"], "'nan'; expected"),
         (["noise=inf"], "'inf'; expected"),
         (["noise="], "''; expected"),
+        (["noise=1e39"], "'1e39'; expected standard deviations above 0 and at most 1000, as in noise=0.2"),
+        (["smoothing=1e400"], "'1e400'; expected milliseconds above 0, as in smoothing=20"),
+        (["time-shift=nan"], "'nan'; expected milliseconds above 0, as in time-shift=20"),
         (["channel-dropout=1.5"], "expected a probability above 0 and at most 1, as in channel-dropout=0.1"),
         (["mixup=-1"], "expected a share above 0"),
         ("noise", "augment is 'noise'; expected a list of names"),
@@ -186,6 +189,9 @@ def test_options_read_lists_as_json_has_them_and_write_them_alike():
         TrainOptions(loss="siglip", soft_targets=0.5)
     with pytest.raises(InputError, match=r"soft_targets is 1.5 and soft_temperature"):
         TrainOptions(soft_targets=1.5)
+    with pytest.raises(InputError, match=r"soft_temperature is 0.5 without soft targets; give --soft-targets as well"):
+        TrainOptions(soft_temperature=0.5)
+    assert TrainOptions(soft_targets=0.1, soft_temperature=0.5).soft_temperature == 0.5
 
 
 def test_a_grid_varies_augmentations():
@@ -215,6 +221,20 @@ def test_what_changes_along_time_is_refused_where_there_is_none(name):
         with pytest.raises(InputError, match=r"up to 4 ms, which is less than a sample of 5 ms.*time-shift=5"):
             check_augmentations(("time-shift=4",), 9, SFREQ)
         check_augmentations(("time-shift=5",), 9, SFREQ)
+
+
+@pytest.mark.parametrize("name", [name for name, about in AUGMENTATIONS.items() if about.needs_time])
+def test_a_change_along_time_is_at_most_as_long_as_the_trial(name):
+    pairs = replace(make_pairs(n_times=20), sfreq=SFREQ)
+    for strength in ("100.1", "1e9", "1e23", "1e30", "1e308"):
+        options = replace(OPTIONS, augment=(f"{name}={strength}",))
+        with pytest.raises(InputError, match=f"{name} is of up to .* ms, which is longer than a trial of 100 ms; exp"):
+            check_augmentations(options.augment, 20, SFREQ)
+        with pytest.raises(InputError, match="longer than a trial"):
+            Trainer(pairs, preset("ubp"), options)
+    trainer = Trainer(pairs, preset("ubp"), replace(OPTIONS, augment=(f"{name}=100",)))
+    trainer.run_epoch()
+    assert math.isfinite(trainer.history[0]["loss"])
 
 
 def test_a_subset_mean_is_one_of_all_subsets_and_each_is_as_likely_as_it_should_be():
@@ -448,6 +468,11 @@ def test_drawing_subsets_does_not_change_dropout_or_the_order_of_pairs():
         (("--augment", "noise=x", "mixup"), "The strength of the augmentation noise is 'x'"),
         (("--augment", "mixup"), "--repetitions subset or --no-average-training"),
         (("--augment", "time-shift=3"), "which is less than a sample of 10 ms"),
+        (("--augment", "time-shift=1e30"), "is of up to 1e+30 ms, which is longer than a trial of 80 ms"),
+        (("--preset", "vanilla", "ubp", "--augment", "smoothing=1e9"), "is of up to 1e+09 ms, which is longer than"),
+        (("--method", "bravl", "--soft-temperature", "0.2"), "soft_temperature is 0.2; bravl is not trained by"),
+        (("--soft-temperature", "0.5"), "soft_temperature is 0.5 without soft targets; give --soft-targets"),
+        (("--members", "2", "--brain-encoder", "eegproject+tsconv+deepnet"), "members is 2 and 3 brain encoders"),
         (("--alignment", "euclid"), "did you mean 'euclidean'?"),
         (("--positives", "all"), "The positives 'all' is unknown"),
         (("--soft-targets", "0.2", "--loss", "siglip"), "soft_targets is 0.2 with the loss siglip"),

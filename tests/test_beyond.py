@@ -15,6 +15,8 @@ from beyond_parts import (
     PARTS,
     PLUS,
     PLUS_PARTS,
+    REPETITIONS,
+    SHARED,
     SUBJECTS,
     TIME,
     UBP,
@@ -28,7 +30,7 @@ from beyond_runs import trained
 from beyond_shown import HELPS, differences_figure, flags, inserted
 from conftest import N_TEST, make_study
 from ubp.cli import app
-from ubp.config import TrainOptions
+from ubp.config import SETTINGS, TrainOptions
 from ubp.data.study import Study
 from ubp.description import DESCRIPTION
 from ubp.errors import InputError
@@ -102,7 +104,31 @@ def test_parts_act_where_there_is_what_they_need(tmp_path):
     found = benchmark.what_is_there(study, study.subjects, "inter-subject", None)
     assert {TIME, SUBJECTS} <= found
     assert LAYER not in found
+    assert REPETITIONS in found
     assert SUBJECTS not in benchmark.what_is_there(study, study.subjects, "intra-subject", "gabor")
+
+
+def test_repetitions_and_shared_images_are_those_of_the_subjects_trained_on(tmp_path):
+    root = make_study(tmp_path / "study", n_subjects=3).root
+    table, signals = pd.read_csv(root / "sub-01/trials.csv"), np.load(root / "sub-01/signals.npy")
+    single = (table["split"] == "test") | ~table.duplicated("image")
+    table[single].to_csv(root / "sub-01/trials.csv", index=False)
+    np.save(root / "sub-01/signals.npy", signals[single])
+    study = Study.open(root)
+    there = {
+        (who, setting): benchmark.what_is_there(study, [who], setting, None) & {REPETITIONS, SHARED}
+        for who in ("sub-01", "sub-02")
+        for setting in SETTINGS
+    }
+    assert there == {
+        ("sub-01", "intra-subject"): set(),
+        ("sub-01", "inter-subject"): {REPETITIONS, SHARED},
+        ("sub-02", "intra-subject"): {REPETITIONS},
+        ("sub-02", "inter-subject"): {SHARED},
+    }
+    shutil.rmtree(root / "sub-03")
+    two = Study.open(root)
+    assert acting(["all positives"], benchmark.what_is_there(two, two.subjects, "inter-subject", None)) == []
 
 
 def test_a_configuration_is_trained_once():

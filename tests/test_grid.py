@@ -256,6 +256,31 @@ def test_brain_encoders_and_losses_do_not_matter_to_bravl(tiny):
     ]
 
 
+def test_the_temperature_of_soft_targets_does_not_matter_without_them(tiny):
+    varied = {"soft_targets": (0.0, 0.2), "soft_temperature": (0.1, 0.2)}
+    product = Experiment(presets=("vanilla",), subjects=("sub-01",), vary=varied, ridge=False)
+    found = [(cell.job.options.soft_targets, cell.job.options.soft_temperature) for cell in product.cells(tiny)]
+    assert found == [(0.0, 0.05), (0.2, 0.1), (0.2, 0.2)]
+    with pytest.raises(InputError, match=r"soft_temperature is 0\.1 without soft targets"):
+        dataclasses.replace(product, vary={"soft_temperature": (0.1, 0.2)}).cells(tiny)
+    with pytest.raises(InputError, match=r"soft_temperature is 0\.1 without soft targets"):
+        dataclasses.replace(product, vary={**varied, "soft_targets": (0.0,)}).cells(tiny)
+
+
+@pytest.mark.parametrize(
+    ("varied", "message"),
+    [
+        ({"augment": ("none", "noise", "time-shift=1e30")}, "longer than a trial of 80 ms"),
+        ({"positives": ("pair", "image")}, "no two training signals of sub-01 show the same image"),
+        ({"positives": ("image",), "average_training": (False, True)}, "no two training signals of sub-01"),
+        ({"repetitions": ("subset",), "validation_concepts": (0, 39)}, "39 of 40 training concepts of sub-01 were"),
+    ],
+)
+def test_every_value_that_is_varied_is_checked(tiny, varied, message):
+    with pytest.raises(InputError, match=message):
+        Experiment(presets=("vanilla",), subjects=("sub-01",), vary=varied).cells(tiny)
+
+
 def test_ridge_regression_is_trained_on_the_trials_that_the_methods_see(tiny, tiny_folder, tmp_path, common):
     options = {**OPTIONS, "epochs": 1}
     both = Experiment(

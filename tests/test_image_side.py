@@ -161,6 +161,10 @@ def test_an_unknown_name_is_told(name):
     [
         ({"adapter_dim": 8}, "adapter_dim is 8 without an adapter"),
         ({"members": 0}, "members is 0; expected at least 1"),
+        (
+            {"members": 2, "brain_encoder": "eegproject+tsconv+deepnet"},
+            r"members is 2 and 3 brain encoders are joined, eegproject\+tsconv\+deepnet; give at least 3",
+        ),
         ({"components": -1}, "components is -1; expected at least 0"),
         ({"weight_average": 1.0}, "weight_average is 1.0; expected at least 0 and below 1"),
     ],
@@ -190,6 +194,12 @@ def test_the_cosine_of_members_is_the_mean_of_their_cosines():
     assert torch.allclose(functional.normalize(joined, dim=1) @ gallery.T, torch.stack(cosines).mean(0), atol=1e-6)
     assert torch.allclose(joined.norm(dim=1), torch.full((5,), (3 + 4 + 9) / 3))
     assert torch.allclose(gallery.norm(dim=1), torch.ones(7))
+
+
+def test_joined_brain_encoders_are_made_once_each_by_default():
+    encoders = [make_encoder(TrainOptions("eegproject+tsconv", members=members), 6, 100, DIM) for members in (1, 2)]
+    for encoder in encoders:
+        assert [type(member).__name__ for member in encoder.members] == ["EEGProject", "TSConv"]
 
 
 def test_members_take_turns_among_the_brain_encoders():

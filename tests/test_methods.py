@@ -83,7 +83,15 @@ def test_options_of_an_intermediate_layer_are_added_where_there_is_one(name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"members": 3}, {"adapter": "linear"}, {"components": 9}, {"weight_average": 0.9}, {"warm_up": 1}]
+    "changes",
+    [
+        {"members": 3},
+        {"adapter": "linear"},
+        {"components": 9},
+        {"weight_average": 0.9},
+        {"warm_up": 1},
+        {"soft_temperature": 0.2},
+    ],
 )
 def test_bravl_refuses_options_it_would_ignore(changes):
     (name,) = changes

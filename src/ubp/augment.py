@@ -183,7 +183,8 @@ def check_augmentations(words: Sequence[str], n_times: int, sfreq: float | None)
     Raises
     ------
     InputError
-        When one needs time and there is one sample or no sampling rate, or a shift is shorter than a sample.
+        When one needs time and there is one sample or no sampling rate, one is longer than the trial, or a shift is
+        shorter than a sample.
     """
     for word in words:
         name, _, strength = word.partition("=")
@@ -192,6 +193,12 @@ def check_augmentations(words: Sequence[str], n_times: int, sfreq: float | None)
         if n_times < 2 or sfreq is None:
             lack = "one sample per trial" if n_times < 2 else "no sampling rate"
             raise InputError(f"The augmentation {name} changes signals along time and these have {lack}; leave it out.")
+        length = 1000 * n_times / sfreq
+        if float(strength) > length:
+            raise InputError(
+                f"The augmentation {name} is of up to {float(strength):g} ms, which is longer than a trial of "
+                f"{length:g} ms; expected milliseconds above 0 and at most that."
+            )
         if name == "time-shift" and int(float(strength) / 1000 * sfreq + 1e-6) < 1:
             raise InputError(
                 f"The augmentation time-shift is of up to {float(strength):g} ms, which is less than a sample of "
@@ -218,6 +225,6 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "smoothing": Augmentation(smoothing, 20.0, math.inf, "milliseconds", needs_time=True),
     "time-shift": Augmentation(time_shift, 20.0, math.inf, "milliseconds", needs_time=True),
     "channel-dropout": Augmentation(channel_dropout, 0.1, 1.0, "a probability"),
-    "noise": Augmentation(noise, 0.2, math.inf, "standard deviations"),
+    "noise": Augmentation(noise, 0.2, 1000.0, "standard deviations"),
 }
 """Changes of training signals by name, in the order in which they are made."""

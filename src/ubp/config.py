@@ -106,7 +106,7 @@ class TrainOptions:
         0 for the image vectors as they are.
     members : int
         Encoders trained side by side from other weights, whose cosines are averaged. Brain encoders joined by ``+``
-        take turns.
+        take turns; by default there is one of each.
     weight_average : float
         Decay, each step, of the moving average of the weights that is kept in the end; 0 for the last weights.
     augment : tuple of str
@@ -210,6 +210,12 @@ class TrainOptions:
                 f"soft_targets is {self.soft_targets} and soft_temperature {self.soft_temperature}; expected a share "
                 "from 0 to 1 and a temperature above 0."
             )
+        n_names = len(str(self.brain_encoder).split("+"))
+        if 1 < self.members < n_names:
+            raise InputError(
+                f"members is {self.members} and {n_names} brain encoders are joined, {self.brain_encoder}; give at "
+                f"least {n_names}, or leave it out for one of each."
+            )
         if self.soft_targets and self.loss == "siglip":
             raise InputError(
                 f"soft_targets is {self.soft_targets} with the loss siglip, which judges every pair by itself and has "
@@ -233,6 +239,11 @@ class TrainOptions:
                     f"{given[0]} is {getattr(self, given[0])!r}; bravl is not trained by contrast and has no such "
                     "option, so leave it out."
                 )
+        if not self.soft_targets and self.soft_temperature != TrainOptions.soft_temperature:
+            raise InputError(
+                f"soft_temperature is {self.soft_temperature} without soft targets; give --soft-targets as well, or "
+                "leave it out."
+            )
         if self.patience and not self.validation_concepts:
             raise InputError("patience needs validation concepts; give --validation-concepts as well.")
 
@@ -273,6 +284,7 @@ NOT_OF_BRAVL = (
     "subject_layers",
     "positives",
     "soft_targets",
+    "soft_temperature",
     "warm_up",
     "mixture",
     "adapter",

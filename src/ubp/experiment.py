@@ -26,6 +26,7 @@ from ubp.logging.training_log import TrainingLog
 from ubp.model import Model
 from ubp.pairs import Pairs
 from ubp.randomness import seeded
+from ubp.repeated import check_shown
 from ubp.tensor_files import read_tensors, write_tensors
 from ubp.text import TextFeatures
 from ubp.trainer import BaseTrainer
@@ -176,8 +177,8 @@ def check_shape(study: Study, job: Job) -> None:
     ------
     InputError
         When the brain encoder is unknown or needs other channels or a longer window, an augmentation or alignment needs
-        more samples, subjects that are to be trained together differ in channels or samples, or a concept has no text
-        features.
+        more samples, an option needs images that were shown more than once, subjects that are to be trained together
+        differ in channels or samples, or a concept has no text features.
     """
     recording, channels = study.recording(job.subject), job.channels
     if job.setting == "inter-subject":
@@ -185,6 +186,7 @@ def check_shape(study: Study, job: Job) -> None:
     plan = recording.select("train", channels=channels, window=job.window)
     check_augmentations(job.options.augment, plan.shape[2], study.info.sfreq)
     check_alignment(job.options.alignment, plan.shape[2])
+    check_shown(study, job)
     if job.text:
         inside = job.setting == "intra-subject"
         tables = [one.trials for subject, one in study.recordings.items() if (subject == job.subject) == inside]

@@ -92,12 +92,29 @@ def calibration_concepts(concepts: Iterable[str], options: TrainOptions) -> set[
     InputError
         When too few concepts are left on either side.
     """
-    left = set(concepts)
-    if options.validation_concepts:
-        check_taken_out(options.validation_concepts, len(left))
-        left -= draw_concepts(left, options.validation_concepts, VALIDATION_SEED)
+    left = _not_validated(concepts, options)
     check_taken_out(options.calibration_concepts, len(left), "calibration")
     return draw_concepts(left, options.calibration_concepts, CALIBRATION_SEED)
+
+
+def fitted_concepts(concepts: Iterable[str], options: TrainOptions) -> set[str]:
+    """Concepts that the model is fitted to, of all training concepts: those of `split_training(...).training`.
+
+    Raises
+    ------
+    InputError
+        When too few concepts are left on either side.
+    """
+    left = _not_validated(concepts, options)
+    return left - calibration_concepts(concepts, options) if options.calibration_concepts else left
+
+
+def _not_validated(concepts: Iterable[str], options: TrainOptions) -> set[str]:
+    left = set(concepts)
+    if not options.validation_concepts:
+        return left
+    check_taken_out(options.validation_concepts, len(left))
+    return left - draw_concepts(left, options.validation_concepts, VALIDATION_SEED)
 
 
 def _one_each(trials: Trials) -> tuple[tuple[str, str], ...]:

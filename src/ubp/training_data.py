@@ -18,6 +18,7 @@ from ubp.images.levels import Level
 from ubp.job import Job
 from ubp.pairs import Gallery, Pairs, channel_scale
 from ubp.randomness import derive_seed
+from ubp.repeated import check_repeated
 from ubp.text import TextFeatures
 
 
@@ -122,7 +123,13 @@ def image_pairs(
     """The signals (by default the trials' own), the image row of each, and the ladder and text of those images.
 
     Where repetitions are to be drawn, the rows of those of each pair as well.
+
+    Raises
+    ------
+    InputError
+        When an option needs images that were shown more than once, and none was.
     """
+    check_repeated(job.options, trials.subjects, trials.images)
     signals = torch.from_numpy(trials.signals) if signals is None else signals
     pair: np.ndarray = np.arange(len(trials))
     repetitions = None

@@ -101,11 +101,10 @@ def plan_jobs(
     in pixels, which a foveation in degrees needs.
     """
     changes = dict(changes or {})
-    own = replace(options or TrainOptions(), **changes)
     if presets is None:
         presets = () if methods else ("ubp",)
     blurs = (width, step, foveation, image_size)
-    chosen = [(preset(name, *blurs), own) for name in presets]
+    chosen = [(preset(name, *blurs), replace(options or TrainOptions(), **changes)) for name in presets]
     chosen += [
         (method_preset(name, *blurs), method(name).train_options(setting, encoder, **changes)) for name in methods
     ]
@@ -123,7 +122,7 @@ def plan_jobs(
         Job(subject, blur, options, seed, encoder, setting, picked, window, text if options.kind == BRAVL else None)
         for subject, (blur, options), seed in itertools.product(subjects or study.subjects, chosen, seeds)
     ]
-    for job in {(job.subject, job.options.brain_encoder): job for job in jobs}.values():
+    for job in {(job.subject, job.options): job for job in jobs}.values():
         check_shape(study, job)
     return jobs
 

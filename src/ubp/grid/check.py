@@ -22,12 +22,17 @@ def check_cells(study: Study, cells: Sequence[Cell]) -> None:
     seen = set()
     for cell in cells:
         job = cell.job
-        held_out = job.options.validation_concepts, job.options.calibration_concepts
-        selection = job.subject, job.setting, job.channels, job.window, job.options.averages_once
+        options = job.options
+        held_out = options.validation_concepts, options.calibration_concepts
+        selection = job.subject, job.setting, job.channels, job.window, options.averages_once
+        signals = options.augment, options.alignment, options.repetitions, options.average_training, options.positives
         for what, check in (
             ((*selection, cell.average), _check_trials),
-            ((*selection, "ridge" if cell.is_ridge else job.options.brain_encoder, job.text), _check_encoder),
             ((job.subject, job.setting, *held_out, cell.is_ridge), _check_concepts),
+            (
+                (*selection, *signals, *held_out, "ridge" if cell.is_ridge else options.brain_encoder, job.text),
+                _check_encoder,
+            ),
         ):
             if (check, what) not in seen:
                 seen.add((check, what))

@@ -145,6 +145,8 @@ class Experiment:
         for values, encoder in itertools.product(further, self.vision_encoders):
             chosen = dict(zip(self.vary, values, strict=True))
             changes: dict[str, Any] = {**self.options, **{k: v for k, v in chosen.items() if k in OPTIONS}}
+            if not changes.get("soft_targets") and any(self.vary.get("soft_targets", ())):
+                changes.pop("soft_temperature", None)  # it does not matter to the cells without soft targets
             if self.ridge:
                 crisp = replace(preset("vanilla"), name=RIDGE)
                 options = TrainOptions(**{name: changes[name] for name in OF_RIDGE if name in changes})
