@@ -356,6 +356,11 @@ def test_seeds_trained_with_other_options_are_no_seeds_of_one_method(tmp_path, c
     assert set(found.table["method"]) == {"ubp (one)", "ubp (other)"}
     write(tmp_path / "same", {"ubp": seeds[1]}, **{column: "default"})
     assert set(read_results([tmp_path / "one", tmp_path / "same"], TOP1).table["method"]) == {"ubp"}
+    for folder in ("one", "same"):
+        table = pd.read_csv(tmp_path / folder / "results.csv")
+        table["epochs"] = table["epochs"].astype(float if folder == "one" else int)
+        table.to_csv(tmp_path / folder / "results.csv", index=False)
+    assert set(read_results([tmp_path / "one", tmp_path / "same"], TOP1).table["method"]) == {"ubp"}
     write(tmp_path / "mixed", {"ubp": hits})
     table = pd.read_csv(tmp_path / "mixed/results.csv")
     table[column] = ["default" if seed == 0 else "members=3" for seed in table["seed"]]

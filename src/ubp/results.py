@@ -1,5 +1,6 @@
 """All runs of a folder evaluated into one table, summarised and compared."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -175,12 +176,21 @@ def collect_scores(found: Iterable[tuple[dict[str, Any], pd.Series]]) -> Results
     return Results(pd.DataFrame([row for row, _ in ordered]), hits)
 
 
+def comparable(value: Any) -> float | str:
+    """A value of a table of results, the same whether it is as made or as read: 2, 2.0 and "2" are one number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return "" if value is None else str(value)
+    return "" if math.isnan(number) else number
+
+
 def _check_one_way(rows: Iterable[dict[str, Any]]) -> None:
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         other = first.setdefault((row["setting"], row["method"]), row)
         for name in TRAINED_BY:
-            if row.get(name) != other.get(name):
+            if comparable(row.get(name)) != comparable(other.get(name)):
                 raise InputError(
                     f"Runs of {row['method']} ({row['setting']}) were trained in different ways: "
                     f"{name.replace('_', ' ')} {other.get(name)} and {row.get(name)}; put them in folders of their own "

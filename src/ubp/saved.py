@@ -12,7 +12,7 @@ from ubp.errors import InputError
 from ubp.evaluate import RANKS, UNLABELLED_TRIALS, by_image, read_ranks
 from ubp.files import inside
 from ubp.measures import Measure
-from ubp.results import RESULTS, TRAINED_BY, Results, collect_scores
+from ubp.results import RESULTS, TRAINED_BY, Results, collect_scores, comparable
 
 TEXTS = ("study", "setting", "subject", "method", "run", "gallery_level", "query", "protocol")
 NUMBERS = ("seed", "gallery_size", "repetitions", "top1")
@@ -160,7 +160,7 @@ def _agree(parts: Sequence[list[_Saved]]) -> bool:
     seen: dict[tuple[str, int], pd.DataFrame] = {}
     options = set()
     for one in (one for runs in parts for one in runs):
-        options.add(tuple(one.row.get(name) for name in OPTIONS))
+        options.add(tuple(comparable(one.row.get(name)) for name in OPTIONS))
         ranks = seen.setdefault((one.row["subject"], one.row["seed"]), one.ranks)
         if not ranks.equals(one.ranks):
             return False
