@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -82,9 +83,9 @@ def main() -> None:
         crisp = images.astype(np.float32)
         weight = fovea_weight(size, size).numpy()[..., None]
         tensor = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).contiguous()
-        functions: dict[str, Callable[[], object]] = {"opencv": lambda: opencv(images, crisp, weight, 1 - weight)}  # noqa: B023
+        functions: dict[str, Callable[[], object]] = {"opencv": partial(opencv, images, crisp, weight, 1 - weight)}
         for n, ladder in LADDER.items():
-            functions[str(n)] = lambda ladder=ladder: blur_ladder(tensor, ladder)  # noqa: B023
+            functions[str(n)] = partial(blur_ladder, tensor, ladder)
         times = measure(functions, options.repeats)
         reference = times["opencv"] / options.images * 1e3
         for n in LADDER:

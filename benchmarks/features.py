@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -196,7 +197,7 @@ def cheap(n: int, repeats: int) -> None:
             names = write_scenes(folder, n, side)
             paths = [folder / name for name in names]
             weight = fovea_weight(size, size).numpy()[..., None]
-            one = lambda path, size=size, weight=weight: opencv_one(path, size, weight)  # noqa: E731
+            one = partial(opencv_one, size=size, weight=weight)
 
             def pooled(paths: list[Path] = paths, one: Callable[[Path], object] = one) -> None:
                 cv2.setNumThreads(1)

@@ -113,13 +113,15 @@ copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"http://127\.0\.0\.1.*"]
 
 
-def name_other_pages(app, docname, source):  # noqa: D103
-    if docname == "index":  # pages that the index does not place join its how-to pages
+def name_other_pages(app, docname, source):
+    """Let the pages that the index does not place join its how-to pages."""
+    if docname == "index":
         pages = sorted(page.relative_to(HERE) for page in (*HERE.glob("*.md"), *HERE.glob("howto/*.md")))
         placed = {"index", *source[0].splitlines()}
         names = [page.with_suffix("").as_posix() for page in pages]
         source[0] = source[0].replace("other-pages\n", "".join(f"{name}\n" for name in names if name not in placed))
 
 
-def setup(app):  # noqa: D103
+def setup(app):
+    """Say what Sphinx is to call."""
     app.connect("source-read", name_other_pages)

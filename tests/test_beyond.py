@@ -1,8 +1,10 @@
 """The benchmark of parts beyond the paper, on a study small enough for the tests."""
 
 import argparse
+import re
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,8 +29,9 @@ from beyond_parts import (
     trained_as,
 )
 from beyond_runs import trained
-from beyond_shown import HELPS, differences_figure, flags, inserted
+from beyond_shown import HEADER, HELPS, differences_figure, flags, inserted
 from conftest import N_TEST, make_study
+from ubp import config
 from ubp.cli import app
 from ubp.config import SETTINGS, TrainOptions
 from ubp.data.study import Study
@@ -37,6 +40,8 @@ from ubp.errors import InputError
 from ubp.evaluate import INDUCTIVE, UNLABELLED
 from ubp.methods import METHODS, method_preset
 from ubp.presets import preset
+
+ROOT = Path(__file__).parents[1]
 
 
 def asked(study, out, **changes):
@@ -276,3 +281,36 @@ def test_validation_never_opens_the_test_split(tmp_path, capsys):
         assert not list((tmp_path / f"{name}-out").rglob("ranks.csv"))
     assert printed[0] == printed[1]
     assert sum("ubp" in line for line in printed[0]) == 2
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def tables_of(page, study):
+    """Title -> configuration -> cells, and the text of the table, of a study's block of the page."""
+    block = re.search(rf"<!-- beyond: {study} -->(.*?)<!-- end -->", page, re.S)[1]
+    found = {}
+    for title, text in re.findall(r"^\*\*(.+?)\*\*$(.*?)(?=^\*\*|\Z)", block, re.S | re.M):
+        header, _, *rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
+        assert tuple(header) == HEADER
+        found[title] = {row[0]: row for row in rows}, text
+    return found
+
+
+def test_the_summary_of_the_page_says_what_its_tables_say():
+    page = (ROOT / "docs/beyond.md").read_text(encoding="utf-8")
+    text = page[page.index("| top-1 on test images |") : page.index("**What carries weight on V4**")]
+    summary = [cells(line) for line in text.splitlines()[2:] if line]
+    v4, simulated = tables_of(page, "v4"), tables_of(page, "simulated")
+    tables = [v4["intra-subject"], v4["intra-subject, single presentations"]]
+    tables += [simulated[setting] for setting in config.SETTINGS]
+    named = ("top-1 %", "paired difference, points", "CPU seconds a model")
+    top1, difference, seconds = (HEADER.index(name) for name in named)
+    for (_, ubp, plus, gain, slower, shuffled), (table, note) in zip(summary, tables, strict=True):
+        assert (ubp, plus) == tuple(f"{table[name][top1]} %" for name in (UBP, PLUS))
+        assert gain == f"{table[PLUS][difference].removesuffix(' against ubp')} ({table[PLUS][difference + 1]})"
+        if slower:
+            assert slower == f"{float(table[PLUS][seconds]) / float(table[UBP][seconds]):.1f} x"
+            chance = float(re.search(r"Chance is ([\d.]+) %", note)[1])
+            assert shuffled == f"{table[f'{PLUS}, shuffled'][top1]} % ({chance:.1f})"

@@ -188,8 +188,7 @@ def check_shape(study: Study, job: Job) -> None:
     check_alignment(job.options.alignment, plan.shape[2])
     check_shown(study, job)
     if job.text:
-        inside = job.setting == "intra-subject"
-        tables = [one.trials for subject, one in study.recordings.items() if (subject == job.subject) == inside]
+        tables = job.training_tables(study).values()
         TextFeatures.read(job.text).select(c for t in tables for c in t.loc[t["split"] == "train", "concept"].unique())
     if job.options.kind == BRAVL:
         return

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from ubp.config import BRAVL, SETTINGS, TrainOptions, unknown
 from ubp.data.split import inter_subject, intra_subject
 from ubp.data.study import Study, Trials
@@ -74,6 +76,15 @@ class Job:
         """Where the model lies below the folder of all runs."""
         shuffled = "-shuffled" if self.options.shuffle_pairs else ""
         return Path(self.setting, self.subject, f"{self.preset.name}{shuffled}", f"seed-{self.seed}")
+
+    def training_tables(self, study: Study) -> dict[str, pd.DataFrame]:
+        """Tables of all trials of the subjects that it is trained on: this one, or all others."""
+        inside = self.setting == "intra-subject"
+        return {
+            subject: recording.trials
+            for subject, recording in study.recordings.items()
+            if (subject == self.subject) == inside
+        }
 
     def trials(self, study: Study, split: str, **options: object) -> Trials:
         """Trials of this job: its training trials or its test trials.

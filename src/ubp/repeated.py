@@ -56,13 +56,8 @@ def check_shown(study: Study, job: Job) -> None:
     """
     if not _matters(job.options):
         return
-    inside = job.setting == "intra-subject"
-    tables = [
-        one.trials.loc[one.trials["split"] == "train", ["image", "concept"]].assign(subject=subject)
-        for subject, one in study.recordings.items()
-        if (subject == job.subject) == inside
-    ]
-    table = pd.concat(tables)
+    tables = [table.assign(subject=subject) for subject, table in job.training_tables(study).items()]
+    table = pd.concat(tables).query("split == 'train'")
     table = table[table["concept"].isin(fitted_concepts(table["concept"], job.options))]
     check_repeated(job.options, table["subject"], table["image"])
 

@@ -1,11 +1,7 @@
 """What `ubp evaluate` found of a run, read back from the tables beside it."""
 
-import io
-import math
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ubp.class_features import CLASS_FEATURES
 from ubp.description import Description
@@ -13,7 +9,7 @@ from ubp.errors import InputError
 from ubp.evaluate_runs import row_of
 from ubp.job import Job
 from ubp.measures import measure
-from ubp.results import RESULTS
+from ubp.results import RESULTS, comparable
 from ubp.saved import read_results
 
 
@@ -44,23 +40,11 @@ def evaluations(folder: Path, about: Description) -> list[dict[str, Any]]:
                     table = read_results([root / kind], measure("top1"), [run.as_posix()]).table
                 except InputError:
                     break
-                ours = _as_read(row_of(about.study, about.method, Job.of(about), len(about.channels), run))
+                ours = row_of(about.study, about.method, Job.of(about), len(about.channels), run)
                 found += [row for row in table.to_dict("records") if _agrees(row, ours)][:1]
                 break
     return [{str(key): value for key, value in row.items()} for row in found]
 
 
-def _as_read(row: dict[str, Any]) -> dict[str, str]:
-    text = pd.DataFrame([row]).to_csv(index=False)
-    return dict(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).iloc[0])
-
-
-def _agrees(row: dict[Any, Any], ours: dict[str, str]) -> bool:
-    return all(key in row and _equal(str(row[key]), value) for key, value in ours.items())
-
-
-def _equal(one: str, other: str) -> bool:
-    try:
-        return one == other or math.isclose(float(one), float(other))
-    except ValueError:
-        return False
+def _agrees(row: dict[Any, Any], ours: dict[str, Any]) -> bool:
+    return all(key in row and comparable(row[key]) == comparable(value) for key, value in ours.items())
